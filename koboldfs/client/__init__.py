@@ -1,0 +1,1 @@
+"""Other nodes, as a tracker sees them."""

@@ -1,0 +1,1 @@
+"""City hall: the live picture, the name space, the administration, joining."""

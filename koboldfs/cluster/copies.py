@@ -1,0 +1,287 @@
+"""Copies: making more of them, and reading a file from whichever is there.
+
+Both the promise of a store (so many copies before the answer) and the background
+replication end here, so that there is one place that decides what a good copy is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from koboldfs import errors
+from koboldfs.interfaces import ILiveView, INodes
+from koboldfs.model.entities import Checksum, Located, Place
+from koboldfs.model.placement import reading_order
+from koboldfs.model.policy import (
+    AllHosts,
+    MultipleHosts,
+    Policy,
+    Question,
+    Verdict,
+    parse_policy,
+    plan,
+)
+from koboldfs.model.view import View
+
+#: How many different targets are tried for one wanted copy before giving up.
+TARGETS_PER_COPY = 4
+
+
+@define
+class Spread:
+    """What came of making copies: the devices that now hold a good one (the first
+    ones included), those that failed, and the checksum that all of them have."""
+
+    devids: list[int]
+    checksum: Checksum | None
+    failed: set[int] = field(factory=set)
+    bad_sources: set[int] = field(factory=set)
+
+
+class Copies:
+    """Makes and reads copies of files on the nodes of the live picture."""
+
+    log = Logger()
+
+    def __init__(self, nodes: INodes, live: ILiveView, random: Random) -> None:
+        self.nodes = nodes
+        self.live = live
+        self._random = random
+
+    # --- what the policy says
+
+    def policy_of(self, dmid: int, classid: int) -> tuple[Policy, int]:
+        """The policy and mindevcount of a class.
+
+        A class whose text is not understood (a plugin's policy of MogileFS) is kept at
+        MultipleHosts, which is the safest reading of an unknown one.
+        """
+        view = self.live.view
+        found = view.storage_class(dmid, classid)
+        text = found.policy or view.settings.get("kobold_policy")
+        try:
+            policy = parse_policy(text) if text else AllHosts()
+        except ValueError as error:
+            self.log.warn(
+                "class {name} has a policy that is not known here: {error}",
+                name=found.name,
+                error=error,
+            )
+            policy = MultipleHosts()
+        return policy, found.mindevcount
+
+    def judge(
+        self,
+        dmid: int,
+        classid: int,
+        devids: Collection[int],
+        size: int,
+        failed: Collection[int] = (),
+    ) -> Verdict:
+        """All copies that the policy wants next for a file of that class."""
+        view = self.live.view
+        policy, mindevcount = self.policy_of(dmid, classid)
+        on = frozenset(devid for devid in devids if not view.is_dead(devid))
+        question = Question(view, on, mindevcount, size, frozenset(failed))
+        return plan(policy, question, self._random)
+
+    # --- making copies
+
+    async def spread(
+        self, located: Located, targets: Sequence[int], *, hosts: int | None = None
+    ) -> Spread:
+        """Copy the file to `targets`, all at once, from any good source.
+
+        With `hosts`, other targets are tried for those that fail, as the policy says,
+        until copies lie on that many different hosts or no target is left. Failures
+        are in the result, not raised.
+        """
+        done = Spread(list(located.devids), located.checksum)
+        while targets:
+            results = await gatherResults(
+                [
+                    Deferred.fromCoroutine(self._one_copy(located, devid, done))
+                    for devid in targets
+                ]
+            )
+            done.devids += [devid for devid in results if devid is not None]
+            if hosts is None or len(done.failed) >= TARGETS_PER_COPY:
+                break
+            missing = hosts - len(self.hosts_of(done.devids))
+            if missing <= 0:
+                break
+            file = located.file
+            verdict = self.judge(
+                file.dmid, file.classid, done.devids, file.length, done.failed
+            )
+            targets = self.on_new_hosts(verdict.devids, done.devids, missing)
+        return done
+
+    async def _one_copy(
+        self, located: Located, target: int, done: Spread
+    ) -> int | None:
+        view, fid = self.live.view, located.file.fid
+        place = view.place(target)
+        if place is None:
+            done.failed.add(target)
+            return None
+        sources = reading_order(located.devids, view, self._random)
+        for devid in sources:
+            source = view.place(devid)
+            if source is None or devid in done.bad_sources:
+                continue
+            try:
+                checksum = await self.nodes.copy(
+                    source, place, fid, located.file.length, done.checksum
+                )
+            except (errors.CopyMissing, errors.CopyCorrupt) as error:
+                done.bad_sources.add(devid)
+                self.log.error(
+                    "fid {fid}: the copy on device {devid} is no source: {error}",
+                    fid=fid,
+                    devid=devid,
+                    error=error,
+                )
+                continue
+            except errors.WorldError as error:
+                self.log.warn(
+                    "fid {fid}: no copy from device {devid} to {target}: {error}",
+                    fid=fid,
+                    devid=devid,
+                    target=target,
+                    error=error,
+                )
+                if isinstance(error, errors.NodeUnreachable):
+                    self.live.suspect(place.host.hostid)
+                    self.live.suspect(source.host.hostid)
+                continue
+            if done.checksum is None:
+                done.checksum = checksum
+            return target
+        done.failed.add(target)
+        return None
+
+    def hosts_of(self, devids: Collection[int]) -> set[int]:
+        """The hosts on which these devices are."""
+        devices = self.live.view.devices
+        return {devices[devid].hostid for devid in devids if devid in devices}
+
+    def on_new_hosts(
+        self, devids: Sequence[int], have: Collection[int], count: int
+    ) -> list[int]:
+        """The first `count` of `devids` that are on hosts without a copy, one each."""
+        hosts, chosen = self.hosts_of(have), list[int]()
+        for devid in devids:
+            hostid = self.live.view.devices[devid].hostid
+            if hostid not in hosts and len(chosen) < count:
+                hosts.add(hostid)
+                chosen.append(devid)
+        return chosen
+
+    def promised_hosts(self) -> int:
+        """On how many hosts a store is to lie before it is answered."""
+        try:
+            return max(1, int(self.live.view.settings.get("kobold_ack_copies", "1")))
+        except ValueError:
+            return 1
+
+    async def promise(
+        self, located: Located, preferred: Collection[int] = ()
+    ) -> tuple[int, ...]:
+        """The devices with a copy, once as many were made as a store promises.
+
+        Fewer when fewer hosts are up; never more than the file's policy wants.
+        `preferred` devices are taken first where they can take it.
+        """
+        file, hosts = located.file, self.promised_hosts()
+        have = located.devids
+        missing = hosts - len(self.hosts_of(have))
+        if missing <= 0:
+            return have
+        verdict = self.judge(file.dmid, file.classid, have, file.length)
+        if not verdict.devids:
+            return have
+        able = [d for d in preferred if self.live.view.may_receive(d, file.length)]
+        targets = self.on_new_hosts([*able, *verdict.devids], have, missing)
+        done = await self.spread(located, targets, hosts=hosts)
+        return tuple(done.devids)
+
+    def reserve(
+        self, dmid: int, classid: int, devids: Sequence[int], size: int
+    ) -> list[int]:
+        """The further devices that a store will copy to, if all goes well."""
+        missing = self.promised_hosts() - len(self.hosts_of(devids))
+        if missing <= 0:
+            return []
+        verdict = self.judge(dmid, classid, devids, size)
+        return self.on_new_hosts(verdict.devids, devids, missing)
+
+    # --- reading
+
+    async def read(
+        self, located: Located, start: int, length: int | None, consumer: Any
+    ) -> int:
+        """Stream `length` bytes from `start` into an IConsumer; returns how many.
+
+        When a copy breaks off, another one goes on at the same offset. Raises
+        `NodeFault` when no copy is left and bytes are missing.
+        """
+        end = located.file.length
+        if length is not None:
+            end = min(end, start + length)
+        position = start
+        last: errors.WorldError = errors.CopyMissing("no readable copy of the file")
+        meter = _Meter(consumer)
+        view: View = self.live.view
+        for devid in self._all_readers(located, view):
+            place = view.place(devid)
+            if place is None or position >= end:
+                continue
+            meter.count = 0
+            try:
+                await self.nodes.read(
+                    place, located.file.fid, position, end - position, meter
+                )
+            except errors.NodeFault as error:
+                last = error
+                if isinstance(error, errors.NodeUnreachable):
+                    self.live.suspect(place.host.hostid)
+            position += meter.count
+        if position < end:
+            raise last
+        return position - start
+
+    def _all_readers(self, located: Located, view: View) -> list[int]:
+        """The readable copies, then (as a last resort) those that only seem away."""
+        readers = reading_order(located.devids, view, self._random)
+        others = [
+            devid
+            for devid in located.devids
+            if devid not in readers and not view.is_dead(devid)
+        ]
+        return readers + others
+
+    def source(self, located: Located) -> Place | None:
+        """A readable copy, likeliest the least busy one."""
+        order = reading_order(located.devids, self.live.view, self._random)
+        return self.live.view.place(order[0]) if order else None
+
+
+class _Meter:
+    """An IConsumer that counts what flows through it to another one."""
+
+    def __init__(self, consumer: Any) -> None:
+        self._consumer = consumer
+        self.count = 0
+        self.registerProducer = consumer.registerProducer
+        self.unregisterProducer = consumer.unregisterProducer
+
+    def write(self, data: bytes) -> None:
+        self.count += len(data)
+        self._consumer.write(data)

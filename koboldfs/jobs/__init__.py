@@ -1,0 +1,1 @@
+"""Background work: each job is a Worker that does small idempotent units."""

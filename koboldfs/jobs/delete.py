@@ -1,0 +1,99 @@
+"""Deletion: the bytes of files that are gone, and what abandoned uploads left.
+
+A copy on a dead device is forgotten; one that cannot be reached now is tried again
+later, for as long as it takes. The queue row goes when no copy is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from koboldfs import errors
+from koboldfs.interfaces import ILiveView, INodes, IQueues
+from koboldfs.jobs.worker import QueueWorker
+from koboldfs.model.entities import Deletion, DeletionDone
+
+LEASE_SECONDS = 1000
+#: Put-off times, as MogileFS has them: not observed writeable, not allowed, refused.
+AWAY_SECONDS = 60
+NOT_ALLOWED_SECONDS = 3600
+REFUSED_SECONDS = 1800
+LONGEST_SECONDS = 86400
+#: An upload that was not closed for this long is abandoned (MogileFS's number).
+ABANDONED_SECONDS = 3600
+EXPIRE_BATCH = 500
+
+
+class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
+    """See the module."""
+
+    name = "delete"
+    parallel = 64
+
+    def __init__(self, queues: IQueues, nodes: INodes, live: ILiveView) -> None:
+        super().__init__()
+        self._queues = queues
+        self._nodes = nodes
+        self._live = live
+
+    async def take(self, limit: int) -> list[Deletion]:
+        """Lease rows that are due."""
+        return await self._queues.take_deletions(limit, LEASE_SECONDS)
+
+    def number(self, row: Deletion) -> int:
+        """The fid."""
+        return row.fid
+
+    async def report(self, reports: list[DeletionDone]) -> None:
+        """Record which copies are gone."""
+        await self._queues.finish_deletions(reports)
+
+    async def work(self, row: Deletion) -> DeletionDone:
+        """Remove every copy that can be removed now."""
+        waits = await gatherResults(
+            [Deferred.fromCoroutine(self._remove(row, d)) for d in row.devids]
+        )
+        gone = tuple(d for d, wait in zip(row.devids, waits, strict=True) if wait == 0)
+        if len(gone) == len(row.devids):
+            return DeletionDone(row.fid, gone)
+        return DeletionDone(
+            row.fid, gone, min(max(waits), LONGEST_SECONDS), row.failcount + 1
+        )
+
+    async def _remove(self, row: Deletion, devid: int) -> int:
+        """0 when the copy is gone, else after how many seconds to try again."""
+        view = self._live.view
+        place = view.place(devid)
+        if place is None or view.is_dead(devid):
+            return 0
+        if not view.may_delete_from(devid):
+            device = view.devices[devid]
+            if device.status in ("alive", "drain") and place.host.status == "alive":
+                return AWAY_SECONDS * (10 + row.failcount)
+            return NOT_ALLOWED_SECONDS * (1 + row.failcount)
+        try:
+            await self._nodes.remove(place, row.fid)
+        except errors.NodeUnreachable:
+            self._live.suspect(place.host.hostid)
+            return AWAY_SECONDS * (10 + row.failcount)
+        except errors.WorldError as error:
+            self.log.warn(
+                "fid {fid}: not deleted from device {devid}: {error}",
+                fid=row.fid,
+                devid=devid,
+                error=error,
+            )
+            return REFUSED_SECONDS * (1 + row.failcount)
+        return 0
+
+
+def expiry(queues: IQueues) -> Callable[[], Awaitable[bool]]:
+    """The unit of the job that gives abandoned uploads to the delete queue."""
+
+    async def unit() -> bool:
+        expired = await queues.expire_uploads(ABANDONED_SECONDS, EXPIRE_BATCH)
+        return expired >= EXPIRE_BATCH
+
+    return unit

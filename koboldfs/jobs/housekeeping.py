@@ -1,0 +1,203 @@
+"""The small jobs: reaping dead devices, sweeping files to new hosts, recording room.
+
+reap     the files of a device that was declared dead are queued for replication, and
+         the dead copies forgotten; a moment of grace lets the operator think again
+sweep    when a host joins that takes files, every file is looked at once, and those
+         whose policy wants a copy there are queued; where it stands is a setting, so
+         another tracker, or the next start, goes on from there
+monitor  writes what was observed of the devices' room into the database
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from koboldfs.cluster.copies import Copies
+from koboldfs.interfaces import IFiles, ILiveView, IQueues, ITopology
+from koboldfs.model.policy import COPY, WAIT, AllHosts, Policy, Union, parse_policy
+from koboldfs.model.view import View
+
+#: A newly dead device is left alone this long (MogileFS's number).
+GRACE_SECONDS = 16.0
+#: How many copies of a dead device are handled in one transaction.
+REAP_BATCH = 1000
+#: A dead device that had nothing more is looked at again after this long.
+REAP_AGAIN_SECONDS = 60.0
+#: How many files a step of the sweep looks at.
+SWEEP_BATCH = 1000
+#: How often observed room is written (MogileFS's pace).
+ROOM_SECONDS = 15.0
+
+SWEEP_SEEN = "kobold_sweep_seen"
+SWEEP_GOAL = "kobold_sweep_goal"
+SWEEP_FID = "kobold_sweep_fid"
+
+
+class Reaper:
+    """The unit of the job `reap`."""
+
+    log = Logger()
+
+    def __init__(self, queues: IQueues, live: ILiveView, clock: Any) -> None:
+        self._queues = queues
+        self._live = live
+        self._clock = clock
+        self._due: dict[int, float] = {}
+
+    async def __call__(self) -> bool:
+        """Reap one batch of each dead device that is due."""
+        now, more = self._clock.seconds(), False
+        devices = self._live.view.devices.values()
+        dead = {device.devid for device in devices if device.status == "dead"}
+        self._due = {d: due for d, due in self._due.items() if d in dead}
+        for devid in dead:
+            if now < self._due.setdefault(devid, now + GRACE_SECONDS):
+                continue
+            count = await self._queues.reap(devid, REAP_BATCH)
+            if count:
+                more = True
+                self.log.info(
+                    "dead device {devid}: {count} files queued for replication",
+                    devid=devid,
+                    count=count,
+                )
+            else:
+                self._due[devid] = now + REAP_AGAIN_SECONDS
+        return more
+
+
+class Sweep:
+    """The unit of the job `sweep`."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        topology: ITopology,
+        files: IFiles,
+        queues: IQueues,
+        copies: Copies,
+        live: ILiveView,
+    ) -> None:
+        self._topology = topology
+        self._files = files
+        self._queues = queues
+        self._copies = copies
+        self._live = live
+
+    async def __call__(self) -> bool:
+        """Look at one batch of files if a sweep is on, or begin one."""
+        view = self._live.view
+        if not view.hosts or not _uses_all_hosts(view):
+            return False
+        now = _numbers(
+            {d.hostid for d in view.devices.values() if view.wants_files(d.devid)}
+        )
+        goal = view.settings.get(SWEEP_GOAL)
+        if goal is None:
+            return await self._begin(view, now)
+        if goal != now and not set(goal.split(",")) >= set(now.split(",")):
+            # One more host came while sweeping: begin again, for all of them.
+            return await self._begin(view, now)
+        return await self._go_on(view, goal)
+
+    async def _begin(self, view: View, now: str) -> bool:
+        seen = view.settings.get(SWEEP_SEEN)
+        if seen == now:
+            return False
+        if seen is not None and set(now.split(",")) <= set(seen.split(",")):
+            # Hosts went away: no file needs a copy more because of that.
+            await self._topology.set_setting(SWEEP_SEEN, now)
+        else:
+            await self._topology.set_setting(SWEEP_FID, "0")
+            await self._topology.set_setting(SWEEP_GOAL, now)
+            self.log.info("looking for files to copy to hosts {hosts}", hosts=now)
+        await self._live.refresh()
+        return True
+
+    async def _go_on(self, view: View, goal: str) -> bool:
+        position = int(await self._topology.setting(SWEEP_FID) or 0)
+        page = await self._files.list_files(position, SWEEP_BATCH)
+        lacking = [
+            located.file.fid
+            for located in page
+            if self._copies.judge(
+                located.file.dmid,
+                located.file.classid,
+                located.devids,
+                located.file.length,
+            ).word
+            in (COPY, WAIT)
+        ]
+        if lacking:
+            await self._queues.queue_replications(lacking, 0)
+        if page:
+            last = page[-1].file.fid
+            await self._topology.set_setting(SWEEP_FID, str(last))
+            return True
+        await self._topology.set_setting(SWEEP_SEEN, goal)
+        await self._topology.set_setting(SWEEP_GOAL, None)
+        await self._live.refresh()
+        self.log.info("every file was looked at for hosts {hosts}", hosts=goal)
+        return True
+
+
+def _numbers(hostids: set[int]) -> str:
+    return ",".join(map(str, sorted(hostids)))
+
+
+def _uses_all_hosts(view: View) -> bool:
+    """Whether any class wants a copy on every host: else no host needs a sweep."""
+    default = view.settings.get("kobold_policy", "")
+    texts = {default, *(one.policy or default for one in view.classes.values())}
+    for text in texts:
+        try:
+            if not text or _mentions_all_hosts(parse_policy(text)):
+                return True
+        except ValueError:
+            continue
+    return False
+
+
+def _mentions_all_hosts(policy: Policy) -> bool:
+    if isinstance(policy, Union):
+        return any(map(_mentions_all_hosts, policy.parts))
+    return isinstance(policy, AllHosts)
+
+
+class RoomRecorder:
+    """The unit of the job `monitor`."""
+
+    def __init__(
+        self,
+        topology: ITopology,
+        live: ILiveView,
+        clock: Any,
+        unix_time: Callable[[], float],
+    ) -> None:
+        self._topology = topology
+        self._live = live
+        self._clock = clock
+        self._unix_time = unix_time
+        self._due = 0.0
+
+    async def __call__(self) -> bool:
+        """Write the room of every device whose figures changed, in whole MB."""
+        now = self._clock.seconds()
+        if now < self._due:
+            return False
+        self._due = now + ROOM_SECONDS
+        view, asof = self._live.view, int(self._unix_time())
+        for devid, seen in view.health.devices.items():
+            device = view.devices.get(devid)
+            if device is None or seen.kib_total is None or seen.kib_used is None:
+                continue
+            total, used = seen.kib_total // 1024, seen.kib_used // 1024
+            if (device.mb_total, device.mb_used) != (total, used):
+                await self._topology.update_device(
+                    devid, {"mb_total": total, "mb_used": used, "mb_asof": asof}
+                )
+        return False

@@ -1,0 +1,95 @@
+"""Replication: every queued file gets the copies that its policy wants.
+
+A row of the queue is due at once after a store (nexttry 0); a failure puts it off, and
+longer each time. When a device is back, everything that was put off is due again, so
+a host that was away is caught up without waiting for the back-off.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from koboldfs.cluster.copies import Copies
+from koboldfs.interfaces import IQueues
+from koboldfs.jobs.worker import QueueWorker
+from koboldfs.model.entities import Checksum, Replication, ReplicationDone
+from koboldfs.model.pacing import retry_seconds
+from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
+from koboldfs.model.view import View
+
+#: How long a taken row is ours (MogileFS's number, which its trackers count on).
+LEASE_SECONDS = 1000
+#: How many put-off rows are made due in one statement.
+RELEASE_BATCH = 5000
+
+
+class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
+    """See the module."""
+
+    name = "replicate"
+    parallel = 64
+
+    def __init__(self, queues: IQueues, copies: Copies, random: Random) -> None:
+        super().__init__()
+        self._queues = queues
+        self._copies = copies
+        self._random = random
+        self._release = False
+
+    def notice(self, before: View, after: View) -> None:
+        """Watches the picture: a device that takes files again ends the waiting."""
+        for devid in after.devices:
+            if after.may_receive(devid) and not before.may_receive(devid):
+                self._release = True
+
+    async def step(self) -> bool:
+        """As `QueueWorker`, and the release of what was put off."""
+        if self._release and self.parallel:
+            self._release = False
+            while await self._queues.release_replications(RELEASE_BATCH):
+                pass
+        return await super().step()
+
+    async def take(self, limit: int) -> list[Replication]:
+        """Lease rows that are due."""
+        return await self._queues.take_replications(limit, LEASE_SECONDS)
+
+    def number(self, row: Replication) -> int:
+        """The fid."""
+        return row.fid
+
+    async def report(self, reports: list[ReplicationDone]) -> None:
+        """Record the copies."""
+        await self._queues.finish_replications(reports)
+
+    async def work(self, row: Replication) -> ReplicationDone:
+        """Make the copies that are wanted and can be made now."""
+        located = row.located
+        if located is None:
+            return ReplicationDone(row.fid)
+        file = located.file
+        verdict = self._copies.judge(
+            file.dmid, file.classid, located.devids, file.length
+        )
+        if verdict.word in (SATISFIED, TOO_MANY):
+            return ReplicationDone(row.fid)
+        if verdict.word != COPY:
+            return self._later(row)
+        done = await self._copies.spread(located, verdict.devids)
+        added = tuple(d for d in done.devids if d not in located.devids)
+        after = self._copies.judge(file.dmid, file.classid, done.devids, file.length)
+        own = done.checksum if located.checksum is None else None
+        if after.word in (SATISFIED, TOO_MANY):
+            return ReplicationDone(row.fid, added, checksum=own)
+        return self._later(row, added, own)
+
+    def _later(
+        self, row: Replication, added: tuple[int, ...] = (), own: Checksum | None = None
+    ) -> ReplicationDone:
+        return ReplicationDone(
+            row.fid,
+            added,
+            retry_seconds=retry_seconds(row.failcount, self._random),
+            failcount=row.failcount + 1,
+            checksum=own,
+        )

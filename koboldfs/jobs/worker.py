@@ -1,0 +1,270 @@
+"""Background work: what a worker is, and what drives it.
+
+A worker does small units that may be repeated without harm; where it stands is in the
+database, so any tracker may go on with it at any time. The `Driver` calls it from a
+LoopingCall and keeps it to its share of the machine: after a unit it rests in
+proportion to what the unit took.
+
+A `QueueWorker` works off leased rows, many at once: rows are taken when there is room,
+and what became of them is reported in batches that form while a report is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import Attribute, Interface, implementer
+
+from koboldfs.errors import KoboldError
+from koboldfs.model.pacing import rest_seconds
+
+#: How often an idle worker looks for work.
+IDLE_SECONDS = 0.5
+#: The longest rest between two units of a busy worker.
+LONGEST_REST_SECONDS = 5.0
+#: After an error of the world (database, node) a worker pauses this long.
+ERROR_PAUSE_SECONDS = 2.0
+
+Row = TypeVar("Row")
+Report = TypeVar("Report")
+
+
+@define
+class Status:
+    """What a worker has done since it started, for operators."""
+
+    done: int = 0
+    failed: int = 0
+    under_way: int = 0
+    last_error: str = ""
+
+
+class IWorker(Interface):
+    """One kind of background work."""
+
+    name: str = Attribute("What operators call it (`--jobs`, `!want`).")
+    status: Status = Attribute("What it has done so far.")
+
+    def step() -> Awaitable[bool]:
+        """Do one small unit. True: there is more to do at once; False: idle.
+
+        Promises to be repeatable: a unit that was cut short or done twice does no
+        harm. Raises `KoboldError` when the world does not let it work now.
+        """
+
+    def want(parallel: int) -> None:
+        """How much of it may run at once from now on; 0 pauses it."""
+
+    def stop() -> Awaitable[None]:
+        """Fires when what is under way has ended (nothing new begins)."""
+
+
+class Driver(Service):
+    """Runs one worker, while started, at the share of time it is given."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        worker: Any,
+        clock: Any,
+        *,
+        share: float = 1.0,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self.worker = worker
+        self.share = share
+        self._clock = clock
+        self._idle_seconds = idle_seconds
+        self._loop = LoopingCall(self._turn)
+        self._loop.clock = clock
+        self._not_before = 0.0
+
+    def startService(self) -> None:
+        """Begin to work."""
+        super().startService()
+        self._loop.start(self._idle_seconds, now=False)
+
+    async def stopService(self) -> None:
+        """End; fires when the unit in hand is done."""
+        super().stopService()
+        self._loop.stop()
+        await self.worker.stop()
+
+    async def _turn(self) -> None:
+        """Units until the worker is idle, or has to rest."""
+        while self.running and self._clock.seconds() >= self._not_before:
+            began = self._clock.seconds()
+            try:
+                more = await self.worker.step()
+            except KoboldError as error:
+                self._failed(str(error))
+                self.log.warn(
+                    "{job} pauses: {error}", job=self.worker.name, error=error
+                )
+                return
+            except Exception as error:
+                self._failed(repr(error))
+                self.log.failure("{job} failed in a unit", job=self.worker.name)
+                return
+            if not more:
+                return
+            worked = self._clock.seconds() - began
+            rest = rest_seconds(worked, self.share, LONGEST_REST_SECONDS)
+            if rest > 0:
+                self._not_before = self._clock.seconds() + rest
+
+    def _failed(self, error: str) -> None:
+        self.worker.status.failed += 1
+        self.worker.status.last_error = error
+        self._not_before = self._clock.seconds() + ERROR_PAUSE_SECONDS
+
+
+@implementer(IWorker)
+class QueueWorker(Generic[Row, Report]):
+    """Works off a leased queue, up to `parallel` rows at once.
+
+    Subclasses say how rows are taken, worked on and reported.
+    """
+
+    log = Logger()
+    name = "queue"
+    #: Rows under way at once, unless the operator wants otherwise.
+    parallel = 32
+    #: The least number of rows worth a question to the database.
+    take_at_least = 1
+
+    def __init__(self) -> None:
+        self.status = Status()
+        self._under_way: set[int] = set()
+        self._reports: list[Report] = []
+        self._reporting = False
+        self._idle: list[Deferred[None]] = []
+        self._room: Deferred[None] | None = None
+        self._stopping = False
+
+    async def take(self, limit: int) -> list[Row]:
+        """Lease up to `limit` rows."""
+        raise AssertionError("a subclass says how")
+
+    async def work(self, row: Row) -> Report:
+        """Do what the row asks; must not raise `KoboldError`."""
+        raise AssertionError("a subclass says how")
+
+    async def report(self, reports: list[Report]) -> None:
+        """Record what became of rows."""
+        raise AssertionError("a subclass says how")
+
+    def number(self, row: Row) -> int:
+        """The fid of a row: one that is under way is not begun again."""
+        raise AssertionError("a subclass says how")
+
+    def want(self, parallel: int) -> None:
+        """See `IWorker`; one worker of MogileFS counts for the usual many rows."""
+        self.parallel = parallel * type(self).parallel
+
+    async def step(self) -> bool:
+        """Take rows if there is room, begin them, and wait for room again."""
+        if self._reports and not self._reporting:
+            await self._report_all()
+        room = self.parallel - len(self._under_way)
+        if room <= 0 or self._stopping:
+            return False
+        rows = await self.take(room)
+        for row in rows:
+            if self.number(row) not in self._under_way:
+                self._begin(row)
+        if not rows:
+            return False
+        if len(self._under_way) >= self.parallel:
+            self._room = Deferred()
+            await self._room
+        return True
+
+    async def stop(self) -> None:
+        """See `IWorker`."""
+        self._stopping = True
+        if self._under_way or self._reporting:
+            waiter: Deferred[None] = Deferred()
+            self._idle.append(waiter)
+            await waiter
+
+    def _begin(self, row: Row) -> None:
+        number = self.number(row)
+        self._under_way.add(number)
+        self.status.under_way = len(self._under_way)
+        Deferred.fromCoroutine(self._one(row, number))
+
+    async def _one(self, row: Row, number: int) -> None:
+        try:
+            self._reports.append(await self.work(row))
+            if not self._reporting:
+                await self._report_all()
+        except KoboldError as error:
+            self.status.last_error = str(error)
+            self.log.warn("{job} pauses: {error}", job=self.name, error=error)
+        except Exception as error:
+            # The lease runs out and the row is taken again; nothing is lost.
+            self.status.failed += 1
+            self.status.last_error = repr(error)
+            self.log.failure("{job}: fid {fid} failed", job=self.name, fid=number)
+        finally:
+            self._under_way.discard(number)
+            self.status.under_way = len(self._under_way)
+            self._wake()
+
+    async def _report_all(self) -> None:
+        self._reporting = True
+        try:
+            while self._reports:
+                reports, self._reports = self._reports, []
+                try:
+                    await self.report(reports)
+                except KoboldError:
+                    # The next step, or the next row that ends, says it again.
+                    self._reports = reports + self._reports
+                    raise
+                self.status.done += len(reports)
+        finally:
+            self._reporting = False
+
+    def _wake(self) -> None:
+        room, self._room = self._room, None
+        if room is not None:
+            room.callback(None)
+        if not self._under_way and not self._reporting:
+            waiters, self._idle = self._idle, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+
+@implementer(IWorker)
+class PeriodicWorker:
+    """A worker whose unit is one call of a coroutine function, `more` if it says so."""
+
+    def __init__(self, name: str, unit: Callable[[], Awaitable[bool]]) -> None:
+        self.name = name
+        self.status = Status()
+        self._unit = unit
+        self._wanted = True
+
+    def want(self, parallel: int) -> None:
+        """See `IWorker`: 0 pauses, everything else lets it run."""
+        self._wanted = parallel > 0
+
+    async def step(self) -> bool:
+        """One unit, unless it is paused."""
+        if not self._wanted:
+            return False
+        more = await self._unit()
+        self.status.done += 1
+        return more
+
+    async def stop(self) -> None:
+        """Units are short; there is nothing to wait for."""

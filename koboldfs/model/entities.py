@@ -1,0 +1,246 @@
+"""The things that a cluster is made of, as immutable values.
+
+Every text that came from outside (key, domain, class, host name) is a ``str`` that
+holds ONE CHARACTER PER BYTE (Latin-1), never decoded UTF-8: that is how MogileFS's
+driver put bytes into PostgreSQL, so a database can be shared, and no byte is lost.
+Front doors decode with ``latin-1`` on the way in and encode with it on the way out.
+"""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+HOST_STATES = ("alive", "dead", "down", "readonly")
+DEVICE_STATES = ("alive", "dead", "down", "readonly", "drain")
+DEFAULT_CLASS_NAME = "default"
+DEFAULT_CLASSID = 0
+
+#: Checksum types, numbered as in MogileFS's tables (3 to 6 are the SHA-2 family).
+MD5, SHA1, SHA256 = 1, 2, 4
+HASH_NAMES = {MD5: "MD5", SHA1: "SHA-1", SHA256: "SHA-256"}
+HASH_TYPES = {name: number for number, name in HASH_NAMES.items()}
+HASHLIB_NAMES = {MD5: "md5", SHA1: "sha1", SHA256: "sha256"}
+DIGEST_BYTES = {MD5: 16, SHA1: 20, SHA256: 32}
+
+#: The type that KoboldFS itself computes for every file while it streams.
+OWN_HASHTYPE = SHA256
+
+#: `nexttry` of a queue row that was given up (the largest 32-bit time).
+END_OF_TIME = 2147483647
+
+
+@frozen
+class Host:
+    """A machine that runs a storage node."""
+
+    hostid: int
+    name: str
+    status: str
+    ip: str
+    http_port: int
+    get_port: int | None = None
+    altip: str | None = None
+    altmask: str | None = None
+
+
+@frozen
+class Device:
+    """A disk of a host, as the database has it; sizes in MB (2**20 bytes)."""
+
+    devid: int
+    hostid: int
+    status: str
+    weight: int = 100
+    mb_total: int | None = None
+    mb_used: int | None = None
+
+
+@frozen
+class Domain:
+    """A flat name space of keys."""
+
+    dmid: int
+    name: str
+
+
+@frozen
+class StorageClass:
+    """What a domain wants done with some of its files."""
+
+    dmid: int
+    classid: int
+    name: str
+    mindevcount: int
+    policy: str | None = None
+    hashtype: int | None = None
+
+
+@frozen
+class Checksum:
+    """A digest and the number of its type."""
+
+    hashtype: int
+    digest: bytes = field(repr=lambda value: value.hex())
+
+    def __str__(self) -> str:
+        """``MD5:<hex>``, as the tracker protocol writes it."""
+        return f"{HASH_NAMES[self.hashtype]}:{self.digest.hex()}"
+
+
+@frozen
+class File:
+    """A live key: what the name refers to now. `length` in bytes."""
+
+    fid: int
+    dmid: int
+    key: str
+    length: int
+    classid: int
+    devcount: int
+
+
+@frozen
+class Located:
+    """A file and the devices that hold its copies, in no order.
+
+    `checksum` is KoboldFS's own one; only queries that say so fill it in.
+    """
+
+    file: File
+    devids: tuple[int, ...]
+    checksum: Checksum | None = None
+
+
+@frozen
+class Upload:
+    """A fid that was handed out and not closed yet. `createtime` in Unix seconds."""
+
+    fid: int
+    createtime: int
+    classid: int
+    dmid: int
+    key: str
+    devids: tuple[int, ...]
+
+
+@frozen
+class Closing:
+    """Everything that makes an upload a file, to be recorded in one transaction.
+
+    `devids` hold verified copies. `checksum` is our own, `class_checksum` the row
+    that the file's class asks for. `failed_devids` may hold a broken copy: they are
+    recorded nowhere, but cleaned when the file is deleted.
+    """
+
+    fid: int
+    dmid: int
+    key: str
+    classid: int
+    length: int
+    devids: tuple[int, ...]
+    checksum: Checksum | None = None
+    class_checksum: Checksum | None = None
+
+
+@frozen
+class Removal:
+    """A key to be deleted."""
+
+    dmid: int
+    key: str
+
+
+@frozen
+class Replication:
+    """A row of the replication queue that is now leased to us.
+
+    `located` (with our checksum) is None when the file is gone.
+    """
+
+    fid: int
+    failcount: int
+    fromdevid: int | None
+    located: Located | None
+
+
+@frozen
+class Deletion:
+    """A row of the delete queue that is now leased to us; `devids` still have it."""
+
+    fid: int
+    failcount: int
+    devids: tuple[int, ...]
+
+
+@frozen
+class ReplicationDone:
+    """What became of a `Replication`.
+
+    `added` devices hold new verified copies. `retry_seconds` None removes the row
+    from the queue; otherwise it is due again after that time with `failcount`.
+    """
+
+    fid: int
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    retry_seconds: float | None = None
+    failcount: int = 0
+    checksum: Checksum | None = None
+
+
+@frozen
+class DeletionDone:
+    """What became of a `Deletion`; `removed` devices no longer have the file."""
+
+    fid: int
+    removed: tuple[int, ...]
+    retry_seconds: float | None = None
+    failcount: int = 0
+
+
+@frozen
+class Topology:
+    """The small tables, read in one go."""
+
+    hosts: tuple[Host, ...] = ()
+    devices: tuple[Device, ...] = ()
+    domains: tuple[Domain, ...] = ()
+    classes: tuple[StorageClass, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class Place:
+    """A device and the host it is on: where a copy lies or shall lie."""
+
+    host: Host
+    devid: int
+
+
+@frozen
+class CopyStat:
+    """What a node says of a copy: size in bytes and, if it knows, our checksum."""
+
+    size: int
+    checksum: Checksum | None = None
+
+
+@frozen
+class DeviceReport:
+    """What was observed of a device. Sizes in KiB; utilization in percent."""
+
+    devid: int
+    observed: str
+    kib_total: int | None = None
+    kib_used: int | None = None
+    utilization: float | None = None
+
+
+@frozen
+class HostReport:
+    """What was observed of a host. `kobold`: it has our side channel (and its pull)."""
+
+    hostid: int
+    reachable: bool
+    kobold: bool = False
+    devices: tuple[DeviceReport, ...] = ()

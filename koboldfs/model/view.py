@@ -1,0 +1,234 @@
+"""The cluster's picture: an immutable value that readers hold and a refresh replaces.
+
+It joins what the database says (hosts, devices, domains, classes, settings) with what
+this tracker has observed (health), and answers every question of the form "may I".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+
+from attrs import evolve, field, frozen
+
+from koboldfs.model import fid as fids
+from koboldfs.model.entities import (
+    DEFAULT_CLASS_NAME,
+    DEFAULT_CLASSID,
+    Device,
+    DeviceReport,
+    Domain,
+    Host,
+    HostReport,
+    Place,
+    StorageClass,
+    Topology,
+)
+
+DEFAULT_MINDEVCOUNT = 2
+#: Devices with less room than this take no new files (MB); MogileFS's default is 100.
+MIN_FREE_MB = 100
+
+
+@frozen
+class Health:
+    """What this tracker has seen, by hostid and by devid."""
+
+    hosts: Mapping[int, HostReport] = field(factory=dict)
+    devices: Mapping[int, DeviceReport] = field(factory=dict)
+
+    def with_report(self, report: HostReport) -> Health:
+        """This health with `report` in place of what was known of its host."""
+        devices = dict(self.devices)
+        devices.update({seen.devid: seen for seen in report.devices})
+        return evolve(
+            self, hosts={**self.hosts, report.hostid: report}, devices=devices
+        )
+
+
+@frozen
+class View:
+    """One consistent picture. Cheap to hold; never changes."""
+
+    hosts: Mapping[int, Host] = field(factory=dict)
+    devices: Mapping[int, Device] = field(factory=dict)
+    domains: Mapping[str, Domain] = field(factory=dict)
+    classes: Mapping[tuple[int, int], StorageClass] = field(factory=dict)
+    settings: Mapping[str, str] = field(factory=dict)
+    health: Health = field(factory=Health)
+    min_free_mb: int = MIN_FREE_MB
+
+    @classmethod
+    def of(
+        cls, topology: Topology, health: Health, min_free_mb: int = MIN_FREE_MB
+    ) -> View:
+        """The picture of a topology as read, and of a health as observed."""
+        return cls(
+            hosts={host.hostid: host for host in topology.hosts},
+            devices={device.devid: device for device in topology.devices},
+            domains={domain.name: domain for domain in topology.domains},
+            classes={(one.dmid, one.classid): one for one in topology.classes},
+            settings=dict(topology.settings),
+            health=health,
+            min_free_mb=min_free_mb,
+        )
+
+    # --- names
+
+    def host_named(self, name: str) -> Host | None:
+        """The host of that name."""
+        return next((host for host in self.hosts.values() if host.name == name), None)
+
+    def domain_numbered(self, dmid: int) -> Domain | None:
+        """The domain of that number."""
+        return next((one for one in self.domains.values() if one.dmid == dmid), None)
+
+    def classes_of(self, dmid: int) -> list[StorageClass]:
+        """The domain's classes by number; `default` is there even without a row."""
+        found = [one for one in self.classes.values() if one.dmid == dmid]
+        if (dmid, DEFAULT_CLASSID) not in self.classes:
+            found.append(self.storage_class(dmid, DEFAULT_CLASSID))
+        return sorted(found, key=lambda one: one.classid)
+
+    def class_named(self, dmid: int, name: str) -> StorageClass | None:
+        """The class of that name in that domain."""
+        return next((one for one in self.classes_of(dmid) if one.name == name), None)
+
+    def storage_class(self, dmid: int, classid: int) -> StorageClass:
+        """The class of that number; one that is gone counts as `default`."""
+        found = self.classes.get((dmid, classid))
+        if found is not None:
+            return found
+        default = self.classes.get((dmid, DEFAULT_CLASSID))
+        return default or StorageClass(
+            dmid, DEFAULT_CLASSID, DEFAULT_CLASS_NAME, DEFAULT_MINDEVCOUNT
+        )
+
+    # --- states (mogilefs protocol, section "States")
+
+    def place(self, devid: int) -> Place | None:
+        """The device with its host, if both are known."""
+        device = self.devices.get(devid)
+        host = self.hosts.get(device.hostid) if device else None
+        return Place(host, devid) if host else None
+
+    def host_reachable(self, hostid: int) -> bool:
+        """Whether the host answered when it was last asked."""
+        seen = self.health.hosts.get(hostid)
+        return seen is not None and seen.reachable
+
+    def observed(self, devid: int) -> str:
+        """``writeable``, ``readable``, ``unreachable``, or empty: not seen yet."""
+        device = self.devices.get(devid)
+        report = self.health.hosts.get(device.hostid) if device else None
+        if report is not None and not report.reachable:
+            return "unreachable"
+        seen = self.health.devices.get(devid)
+        return seen.observed if seen else ""
+
+    def readable(self, devid: int) -> bool:
+        """Whether a copy on the device can be read now."""
+        device = self.devices.get(devid)
+        host = self.hosts.get(device.hostid) if device else None
+        return (
+            device is not None
+            and host is not None
+            and device.status in ("alive", "readonly", "drain")
+            and host.status in ("alive", "readonly")
+            and self.observed(devid) in ("readable", "writeable")
+        )
+
+    def may_delete_from(self, devid: int) -> bool:
+        """Whether files on the device may be removed now."""
+        device = self.devices.get(devid)
+        host = self.hosts.get(device.hostid) if device else None
+        return (
+            device is not None
+            and host is not None
+            and device.status in ("alive", "drain")
+            and host.status == "alive"
+            and self.observed(devid) == "writeable"
+        )
+
+    def wants_files(self, devid: int) -> bool:
+        """Whether the operator lets the device have new files (it may be away)."""
+        device = self.devices.get(devid)
+        host = self.hosts.get(device.hostid) if device else None
+        return (
+            device is not None
+            and host is not None
+            and device.status == "alive"
+            and host.status == "alive"
+        )
+
+    def may_receive(self, devid: int, size_bytes: int = 0) -> bool:
+        """Whether the device may get a new file of that size now."""
+        if not self.wants_files(devid) or self.observed(devid) != "writeable":
+            return False
+        free = self.free_mb(devid)
+        return free is None or (free >= self.min_free_mb and free * 2**20 > size_bytes)
+
+    def is_dead(self, devid: int) -> bool:
+        """Whether the device's files are considered lost (or it is unknown)."""
+        device = self.devices.get(devid)
+        return device is None or device.status == "dead"
+
+    def free_mb(self, devid: int) -> int | None:
+        """Free room in MB as last observed, else as the database has it."""
+        seen = self.health.devices.get(devid)
+        if seen and seen.kib_total is not None and seen.kib_used is not None:
+            return (seen.kib_total - seen.kib_used) // 1024
+        device = self.devices.get(devid)
+        if device and device.mb_total is not None and device.mb_used is not None:
+            return device.mb_total - device.mb_used
+        return None
+
+    def free_share(self, devid: int) -> float:
+        """Free room as a share of the whole, 0.0 to 1.0; 0.0 when not known."""
+        seen = self.health.devices.get(devid)
+        if seen and seen.kib_total and seen.kib_used is not None:
+            return max(0.0, 1 - seen.kib_used / seen.kib_total)
+        device = self.devices.get(devid)
+        if device and device.mb_total and device.mb_used is not None:
+            return max(0.0, 1 - device.mb_used / device.mb_total)
+        return 0.0
+
+    def is_kobold(self, hostid: int) -> bool:
+        """Whether the host runs our storage node."""
+        seen = self.health.hosts.get(hostid)
+        return seen is not None and seen.kobold
+
+    # --- URLs
+
+    def url(
+        self,
+        devid: int,
+        fid: int,
+        *,
+        client_ip: str = "",
+        alt: bool = False,
+        put: bool = False,
+    ) -> str | None:
+        """The URL of a copy: PUT port for `put`, else the port for reading."""
+        place = self.place(devid)
+        if place is None:
+            return None
+        host = place.host
+        port = host.http_port if put else host.get_port or host.http_port
+        address = _address(host, client_ip, alt)
+        return f"http://{address}:{port}{fids.uri(devid, fid)}"
+
+
+def _address(host: Host, client_ip: str, alt: bool) -> str:
+    if not host.altip or not host.altmask:
+        return host.ip
+    if alt or _within(client_ip, host.altmask):
+        return host.altip
+    return host.ip
+
+
+def _within(client_ip: str, mask: str) -> bool:
+    try:
+        return ip_address(client_ip) in ip_network(mask, strict=False)
+    except ValueError:
+        return False

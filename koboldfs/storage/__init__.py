@@ -1,0 +1,1 @@
+"""Our own disks and their doors to the street: HTTP and the side channel."""

@@ -1,0 +1,222 @@
+"""The copies on this node's devices: what both doors, HTTP and side channel, ask for.
+
+Every method says who is at fault: `NoDevice`, `DeviceUnavailable` and `ReadOnly` before
+the disk is touched, `DiskFull` and `DiskFault` when it fails. A copy is said to be
+missing only when the device's own folder was looked into.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from koboldfs.errors import DeviceUnavailable, DiskFull
+from koboldfs.model.entities import OWN_HASHTYPE, Checksum, CopyStat
+from koboldfs.storage.batch import FlushFailed, SmallWrites
+from koboldfs.storage.devices import Device, DeviceFolders
+from koboldfs.storage.digests import Checksums, digest_file
+from koboldfs.storage.disk import FileStat, IDisk, fault
+from koboldfs.storage.lanes import ILanes, LaneName
+from koboldfs.storage.temporary import Expected, Stored
+from koboldfs.storage.upload import SMALL_BYTES, Upload
+from koboldfs.wire.http import Target, copy_target
+
+#: Files up to this size are read whole, in the step that opens them (bytes).
+INLINE_BYTES = 64 * 1024
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@frozen
+class Opened:
+    """A file to be read: all of its bytes, or a descriptor that its owner closes."""
+
+    stat: FileStat
+    data: bytes | None
+    fd: int = -1
+
+
+class Copies:
+    """The files of this node."""
+
+    def __init__(
+        self, folders: DeviceFolders, disk: IDisk, lanes: ILanes, fsync: bool
+    ) -> None:
+        self.folders = folders
+        self.disk = disk
+        self.lanes = lanes
+        self.fsync = fsync
+        self.checksums = Checksums()
+        self._small: dict[Device, SmallWrites] = {}
+
+    # --- writing
+
+    def upload(self, target: Target, expected: Expected, *, md5: bool) -> Upload:
+        """Begin to store a file. Raises `NoDevice`, `DeviceUnavailable`, `ReadOnly`,
+        or `DiskFull` when it is announced larger than the room there is."""
+        device = self.folders.writing(target.devid)
+        space = device.space
+        if expected.size is not None and expected.size > SMALL_BYTES and space:
+            if expected.size > (space.kib_total - space.kib_used) * 1024:
+                raise DiskFull("the file is larger than the room on the device")
+        small = self._small.get(device)
+        if small is None:
+            small = SmallWrites(self.lanes, self.disk, device, self.fsync)
+            self._small[device] = small
+        return Upload(
+            self.disk,
+            self.lanes,
+            small,
+            device,
+            target.relative,
+            expected,
+            md5=md5,
+            fsync=self.fsync,
+        )
+
+    async def finish(
+        self, upload: Upload, target: Target, expected: Expected | None = None
+    ) -> Stored:
+        """The end of an upload: see `IUpload.finish`. Raises `CopyCorrupt` when the
+        bytes are not what was announced, or what the disk said, as our error."""
+        try:
+            device = self.folders.writing(target.devid)
+        except Exception:
+            upload.abort()
+            raise
+        try:
+            stored = await upload.finish(expected)
+        except OSError as error:
+            raise self.failed_write(device, error) from error
+        if target.kind == "copy":
+            self.checksums.learn(target.devid, target.fid, stored)
+        return stored
+
+    def failed_write(self, device: Device, error: OSError) -> Exception:
+        """Our error for a write that failed. A device whose flush failed, or that
+        could not write at all, takes no more writes: nobody knows what it dropped."""
+        if isinstance(error, FlushFailed) and error.errno not in _FULL:
+            self.folders.distrust(device, f"a flush failed ({error.strerror})")
+        elif error.errno == errno.EIO:
+            self.folders.distrust(device, f"a write failed ({error.strerror})")
+        return fault(error, f"dev{device.devid} did not store the file")
+
+    async def remove(self, target: Target) -> bool:
+        """Remove a file; False if it was not there."""
+        device = self.folders.writing(target.devid)
+        if target.kind == "copy":
+            self.checksums.forget(target.devid, target.fid)
+        found = await self._ask(device, "write", self._remove, device, target.relative)
+        return bool(found)
+
+    async def make_folder(self, target: Target) -> None:
+        """A folder is asked for: nothing to do, uploads make what they need. Raises
+        what an upload would."""
+        self.folders.writing(target.devid)
+
+    # --- reading
+
+    async def open(self, target: Target, *, inline: int = INLINE_BYTES) -> Opened | None:
+        """Open a file; None if it is not there. The bytes of one that is at most
+        `inline` long come with it."""
+        device = self.folders.reading(target.devid)
+        found: Opened | None = await self._ask(
+            device, "read", self._open, device, target.relative, inline
+        )
+        return found
+
+    async def stat(self, target: Target) -> FileStat | None:
+        """What a file is; None if it is not there."""
+        device = self.folders.reading(target.devid)
+        found: FileStat | None = await self._ask(
+            device, "read", self._stat, device, target.relative
+        )
+        return found
+
+    async def copy_stat(self, devid: int, fid: int) -> CopyStat | None:
+        """Size of a copy, with our checksum if it is known without reading."""
+        found = await self.stat(copy_target(devid, fid))
+        if found is None:
+            return None
+        return CopyStat(found.size, self.checksums.recall(devid, fid, found))
+
+    async def digest(
+        self, target: Target, hashtype: int, *, background: bool
+    ) -> Checksum | None:
+        """Read a file's bytes now and digest them; None if it is not there."""
+        device = self.folders.reading(target.devid)
+        lane: LaneName = "background" if background else "digest"
+        found = await self._ask(
+            device, lane, self._digest, device, target.relative, hashtype
+        )
+        if found is None:
+            return None
+        checksum, stat = found
+        if hashtype == OWN_HASHTYPE and target.kind == "copy":
+            stored = Stored(stat.size, checksum, stat.mtime_ns, stat.inode)
+            self.checksums.learn(target.devid, target.fid, stored)
+        return checksum  # type: ignore[no-any-return]
+
+    def read(self, devid: int, fd: int, length: int, offset: int) -> Deferred[bytes]:
+        """Up to `length` bytes of an open file."""
+        return self.lanes.run(devid, "read", self.disk.read, fd, length, offset)
+
+    def close(self, devid: int, fd: int) -> None:
+        """Close an open file. Whether that works concerns nobody."""
+        closing = self.lanes.run(devid, "read", self.disk.close, fd)
+        closing.addErrback(lambda failure: failure.trap(OSError) and None)
+
+    async def _ask(self, device: Device, lane: LaneName, work: Any, *args: Any) -> Any:
+        try:
+            return await self.lanes.run(device.devid, lane, work, *args)
+        except OSError as error:
+            raise fault(error, f"dev{device.devid}") from error
+
+    # --- in threads
+
+    def _missing(self, device: Device) -> None:
+        if not self.folders.still_there(device):
+            raise DeviceUnavailable(f"dev{device.devid} is not mounted any more")
+
+    def _open(self, device: Device, relative: str, inline: int) -> Opened | None:
+        try:
+            fd, found = self.disk.open(f"{device.path}/{relative}")
+        except FileNotFoundError:
+            self._missing(device)
+            return None
+        if found.size > inline:
+            return Opened(found, None, fd)
+        try:
+            return Opened(found, self.disk.read(fd, found.size, 0))
+        finally:
+            self.disk.close(fd)
+
+    def _stat(self, device: Device, relative: str) -> FileStat | None:
+        try:
+            found = self.disk.stat(f"{device.path}/{relative}")
+            if found.is_file:
+                return found
+        except FileNotFoundError:
+            pass
+        self._missing(device)
+        return None
+
+    def _remove(self, device: Device, relative: str) -> bool:
+        try:
+            self.disk.remove(f"{device.path}/{relative}")
+        except FileNotFoundError:
+            self._missing(device)
+            return False
+        return True
+
+    def _digest(
+        self, device: Device, relative: str, hashtype: int
+    ) -> tuple[Checksum, FileStat] | None:
+        try:
+            return digest_file(self.disk, f"{device.path}/{relative}", hashtype)
+        except FileNotFoundError:
+            self._missing(device)
+            return None
+

@@ -1,0 +1,81 @@
+"""What this process knows of the checksums of files, and how it learns it from disk.
+
+A checksum that was computed while a file was written is remembered together with the
+file's size, time and inode; when one of these is another, it is another file and the
+memory is void. It is never taken as proof that the bytes are still the same: for that,
+`digest_file` reads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+
+from koboldfs.errors import DiskFault
+from koboldfs.model.entities import HASHLIB_NAMES, Checksum
+from koboldfs.storage.disk import FileStat, IDisk
+from koboldfs.storage.temporary import Stored
+
+#: How many files are remembered; about 400 bytes each, so 20 MB at most.
+MAX_REMEMBERED = 50_000
+#: How much is read at once to be digested (bytes): long enough that the thread rarely
+#: asks for Python's lock, and small beside a node's memory.
+DIGEST_CHUNK_BYTES = 256 * 1024
+
+
+class Checksums:
+    """A bounded memory of (devid, fid) -> checksum; what was not used goes first."""
+
+    def __init__(self, limit: int = MAX_REMEMBERED) -> None:
+        self._limit = limit
+        self._known: OrderedDict[tuple[int, int], Stored] = OrderedDict()
+
+    def learn(self, devid: int, fid: int, stored: Stored) -> None:
+        """Remember what was written."""
+        self._known[devid, fid] = stored
+        self._known.move_to_end((devid, fid))
+        if len(self._known) > self._limit:
+            self._known.popitem(last=False)
+
+    def recall(self, devid: int, fid: int, found: FileStat) -> Checksum | None:
+        """Our checksum of the file that looks like `found`, or None."""
+        stored = self._known.get((devid, fid))
+        if stored is None:
+            return None
+        seen = (found.size, found.mtime_ns, found.inode)
+        if (stored.size, stored.mtime_ns, stored.inode) != seen:
+            del self._known[devid, fid]
+            return None
+        self._known.move_to_end((devid, fid))
+        return stored.checksum
+
+    def forget(self, devid: int, fid: int) -> None:
+        """The file was removed."""
+        self._known.pop((devid, fid), None)
+
+
+class ReadFailed(DiskFault):
+    """Bytes of a file could not be read; `offset` says where."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the disk failed to read at {offset}")
+        self.offset = offset
+
+
+def digest_file(disk: IDisk, path: str, hashtype: int) -> tuple[Checksum, FileStat]:
+    """Read a file and digest it. Blocks. Raises `FileNotFoundError`, `ReadFailed`."""
+    fd, found = disk.open(path)
+    try:
+        digest = hashlib.new(HASHLIB_NAMES[hashtype])
+        offset = 0
+        while True:
+            try:
+                data = disk.read(fd, DIGEST_CHUNK_BYTES, offset)
+            except OSError as error:
+                raise ReadFailed(offset) from error
+            if not data:
+                return Checksum(hashtype, digest.digest()), found
+            digest.update(data)
+            offset += len(data)
+    finally:
+        disk.close(fd)

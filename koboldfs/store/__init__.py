@@ -1,0 +1,1 @@
+"""Databases: one text of SQL, one provider per engine."""

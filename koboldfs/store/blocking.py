@@ -1,0 +1,126 @@
+"""Runs transactions on a connection that blocks, inside a thread that may.
+
+Made for sqlite3, and fit for any driver of the same kind (PyMySQL): what differs is in
+a `Manner`. Several writing transactions that wait at the same time share one COMMIT,
+each behind a savepoint of its own, so that one that fails takes back only itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from koboldfs.errors import DatabaseFault
+from koboldfs.store.steps import NO_REPLY, Mode, Quiet, Reply, Statement, Steps
+
+
+@frozen
+class Manner:
+    """How an engine begins a transaction, and what its driver's exceptions mean."""
+
+    begin_write: str
+    begin_snapshot: str
+    translate: Callable[[Exception], DatabaseFault | None]
+
+
+class BlockingRun:
+    """One connection's way through a group of transactions of one mode."""
+
+    def __init__(self, connection: Any, manner: Manner) -> None:
+        self._connection = connection
+        self._manner = manner
+
+    def __call__(self, group: Sequence[Steps[Any]], mode: Mode) -> list[Any]:
+        """Run them; for each its result or the exception that it ended with.
+
+        Results of a WRITE are committed when this returns.
+        """
+        if mode is Mode.WRITE:
+            return self._write(group)
+        if mode is Mode.SNAPSHOT:
+            return [self._snapshot(steps) for steps in group]
+        return [self._outcome(steps) for steps in group]
+
+    def _snapshot(self, steps: Steps[Any]) -> Any:
+        try:
+            self._execute(Statement(self._manner.begin_snapshot))
+        except DatabaseFault as fault:
+            steps.close()
+            return fault
+        outcome = self._outcome(steps)
+        self._roll_back()
+        return outcome
+
+    def _write(self, group: Sequence[Steps[Any]]) -> list[Any]:
+        try:
+            self._execute(Statement(self._manner.begin_write))
+            if len(group) == 1:
+                outcomes = [self._outcome(group[0])]
+                if isinstance(outcomes[0], BaseException):
+                    self._roll_back()
+                    return outcomes
+            else:
+                outcomes = [self._saved(steps) for steps in group]
+            self._execute(Statement("COMMIT"))
+        except DatabaseFault as fault:
+            self._roll_back()
+            for steps in group:
+                steps.close()
+            return [fault] * len(group)
+        return outcomes
+
+    def _saved(self, steps: Steps[Any]) -> Any:
+        self._execute(Statement("SAVEPOINT one"))
+        outcome = self._outcome(steps)
+        if isinstance(outcome, BaseException):
+            self._execute(Statement("ROLLBACK TO SAVEPOINT one"))
+        self._execute(Statement("RELEASE SAVEPOINT one"))
+        return outcome
+
+    def _outcome(self, steps: Steps[Any]) -> Any:
+        try:
+            return self._play(steps)
+        except Exception as error:
+            return error
+
+    def _play(self, steps: Steps[Any]) -> Any:
+        try:
+            wanted = next(steps)
+            while True:
+                try:
+                    reply = self._answer(wanted)
+                except DatabaseFault as fault:
+                    wanted = steps.throw(fault)
+                else:
+                    wanted = steps.send(reply)
+        except StopIteration as end:
+            return end.value
+
+    def _answer(self, wanted: Statement | Quiet) -> Reply:
+        if isinstance(wanted, Statement):
+            return self._execute(wanted)
+        for statement in wanted.statements:
+            self._execute(statement)
+        return NO_REPLY
+
+    def _execute(self, statement: Statement) -> Reply:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(statement.sql, statement.params)
+            rows = cursor.fetchall() if cursor.description else []
+            return Reply(rows, cursor.rowcount)
+        except Exception as error:
+            fault = self._manner.translate(error)
+            if fault is None:
+                raise
+            raise fault from error
+        finally:
+            cursor.close()
+
+    def _roll_back(self) -> None:
+        try:
+            self._execute(Statement("ROLLBACK"))
+        except DatabaseFault:
+            pass  # the engine has rolled back by itself: there is nothing left to undo

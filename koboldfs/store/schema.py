@@ -1,0 +1,287 @@
+"""The tables: MogileFS's schema version 17, and our own beside them.
+
+A new database is made by us with these differences: `file.dkey` and `tempfile.dkey`
+take 1,024 bytes and sort by bytes, `tempfile.fid` has 64 bits, `tempfile.devids` takes
+255 characters. Tables that MogileFS made are used as they are and never altered.
+
+Columns with a meaning of ours in tables of MogileFS: `file_to_replicate.flags`, which
+it leaves 0, is 1 while one of our trackers has the row in work, and 2 when somebody
+asked for the file's replication again meanwhile (then the row outlives that work).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from koboldfs.errors import ValueRefused
+
+SCHEMA_VERSION = 17
+OLDEST_SCHEMA_VERSION = 10
+#: From here on classes have a hash type.
+HASHTYPE_SCHEMA_VERSION = 15
+
+#: Bytes that a key may have in a database of ours, and in one that MogileFS made.
+OWN_KEY_BYTES, MOGILEFS_KEY_BYTES = 1024, 255
+#: Characters of `tempfile.devids` in the same.
+OWN_DEVIDS_CHARS, MOGILEFS_DEVIDS_CHARS = 255, 60
+
+#: `file_to_replicate.flags`, see above.
+IN_WORK, ASKED_AGAIN = 1, 2
+#: `file_to_queue.type`.
+FSCK_QUEUE, REBALANCE_QUEUE = 1, 2
+
+CREATED_SETTING = "kobold_created"
+VERSION_SETTING = "schema_version"
+
+metadata = MetaData()
+
+#: SQLite numbers rows by itself only in a column of exactly this type.
+_SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+_KEY = String(OWN_KEY_BYTES).with_variant(
+    postgresql.VARCHAR(OWN_KEY_BYTES, collation="C"), "postgresql"
+)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})")
+
+
+def _not_negative(*columns: str) -> list[CheckConstraint]:
+    return [CheckConstraint(f"{column} >= 0") for column in columns]
+
+
+domain = Table(
+    "domain",
+    metadata,
+    Column("dmid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("namespace", String(255), unique=True),
+)
+storage_class = Table(
+    "class",
+    metadata,
+    Column("dmid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("classid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("classname", String(50)),
+    Column("mindevcount", SmallInteger, nullable=False),
+    Column("hashtype", SmallInteger),
+    Column("replpolicy", String(255)),
+    UniqueConstraint("dmid", "classname"),
+)
+file = Table(
+    "file",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("dmid", SmallInteger, nullable=False),
+    Column("dkey", _KEY),
+    Column("length", BigInteger),
+    Column("classid", SmallInteger, nullable=False),
+    Column("devcount", SmallInteger, nullable=False),
+    UniqueConstraint("dmid", "dkey"),
+    Index("file_devcount", "dmid", "classid", "devcount"),
+    *_not_negative("length"),
+)
+tempfile = Table(
+    "tempfile",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=True),
+    Column("createtime", Integer, nullable=False),
+    Column("classid", SmallInteger, nullable=False),
+    Column("dmid", SmallInteger, nullable=False),
+    Column("dkey", _KEY),
+    Column("devids", String(OWN_DEVIDS_CHARS)),
+    sqlite_autoincrement=True,
+)
+file_on = Table(
+    "file_on",
+    metadata,
+    Column("fid", BigInteger, primary_key=True, autoincrement=False),
+    Column("devid", SmallInteger, primary_key=True, autoincrement=False),
+    Index("file_on_devid", "devid"),
+    sqlite_with_rowid=False,
+)
+Table(
+    "file_on_corrupt",
+    metadata,
+    Column("fid", BigInteger, primary_key=True, autoincrement=False),
+    Column("devid", SmallInteger, primary_key=True, autoincrement=False),
+)
+file_to_replicate = Table(
+    "file_to_replicate",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("nexttry", Integer, nullable=False),
+    Column("fromdevid", Integer),
+    Column("failcount", SmallInteger, nullable=False, server_default="0"),
+    Column("flags", SmallInteger, nullable=False, server_default="0"),
+    Index("file_to_replicate_nexttry", "nexttry"),
+)
+file_to_delete2 = Table(
+    "file_to_delete2",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("nexttry", Integer, nullable=False),
+    Column("failcount", SmallInteger, nullable=False, server_default="0"),
+    Index("file_to_delete2_nexttry", "nexttry"),
+)
+file_to_delete = Table(
+    "file_to_delete",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+)
+file_to_delete_later = Table(
+    "file_to_delete_later",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("delafter", Integer, nullable=False),
+    Index("file_to_delete_later_delafter", "delafter"),
+)
+file_to_queue = Table(
+    "file_to_queue",
+    metadata,
+    Column("fid", BigInteger, primary_key=True, autoincrement=False),
+    Column("devid", Integer),
+    Column("type", SmallInteger, primary_key=True, autoincrement=False),
+    Column("nexttry", Integer, nullable=False),
+    Column("failcount", SmallInteger, nullable=False, server_default="0"),
+    Column("flags", SmallInteger, nullable=False, server_default="0"),
+    Column("arg", Text),
+    Index("file_to_queue_type_nexttry", "type", "nexttry"),
+)
+Table(
+    "unreachable_fids",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("lastupdate", Integer, nullable=False),
+    Index("unreachable_fids_lastupdate", "lastupdate"),
+)
+host = Table(
+    "host",
+    metadata,
+    Column("hostid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("status", String(8)),
+    Column("http_port", Integer, server_default="7500"),
+    Column("http_get_port", Integer),
+    Column("hostname", String(40), unique=True),
+    Column("hostip", String(15), unique=True),
+    Column("altip", String(15), unique=True),
+    Column("altmask", String(18)),
+    _one_of("status", "alive", "dead", "down", "readonly"),
+    *_not_negative("hostid"),
+    CheckConstraint("http_port >= 0 AND http_port < 65536"),
+    CheckConstraint("http_get_port >= 0 AND http_get_port < 65536"),
+)
+device = Table(
+    "device",
+    metadata,
+    Column("devid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("hostid", SmallInteger, nullable=False),
+    Column("status", String(8)),
+    Column("weight", Integer, server_default="100"),
+    Column("mb_total", Integer),
+    Column("mb_used", Integer),
+    Column("mb_asof", Integer),
+    Index("device_status", "status"),
+    _one_of("status", "alive", "dead", "down", "readonly", "drain"),
+    *_not_negative("devid", "weight", "mb_total", "mb_used", "mb_asof"),
+)
+server_settings = Table(
+    "server_settings",
+    metadata,
+    Column("field", String(50), primary_key=True),
+    Column("value", Text),
+)
+Table(
+    "fsck_log",
+    metadata,
+    Column("logid", Integer, primary_key=True, autoincrement=True),
+    Column("utime", Integer, nullable=False),
+    Column("fid", BigInteger),
+    Column("evcode", String(4)),
+    Column("devid", SmallInteger),
+    Index("fsck_log_utime", "utime"),
+    sqlite_autoincrement=True,
+)
+checksum = Table(
+    "checksum",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("hashtype", SmallInteger, nullable=False),
+    Column("checksum", LargeBinary(64), nullable=False),
+)
+Table(
+    "lock",
+    metadata,
+    Column("lockid", Integer, primary_key=True, autoincrement=False),
+    Column("hostname", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("acquiredat", Integer, nullable=False),
+)
+kobold_checksum = Table(
+    "kobold_checksum",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("hashtype", SmallInteger, nullable=False),
+    Column("checksum", LargeBinary(64), nullable=False),
+)
+
+
+def definitions(dialect: Dialect, present: set[str]) -> list[str]:
+    """The DDL of every table (with its indexes) whose name is not in `present`."""
+    texts = []
+    for table in metadata.sorted_tables:
+        if table.name in present:
+            continue
+        texts.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        for index in sorted(table.indexes, key=lambda one: str(one.name)):
+            texts.append(str(CreateIndex(index).compile(dialect=dialect)).strip())
+    return texts
+
+
+_INTEGER_BOUNDS = (
+    (SmallInteger, 2**15 - 1),
+    (BigInteger, 2**63 - 1),
+    (Integer, 2**31 - 1),
+)
+
+
+def refuse_unfit(table: Table, values: Mapping[str, Any]) -> None:
+    """Raise `ValueRefused` for what a column cannot hold, alike on every engine."""
+    for name, value in values.items():
+        kind = table.c[name].type
+        if isinstance(value, str):
+            limit = getattr(kind, "length", None)
+            if not isinstance(kind, String) or (limit and len(value) > limit):
+                raise ValueRefused(f"The value of {name} is too long")
+            refuse_unfit_text(value)
+        elif isinstance(value, int):
+            bound = next((b for k, b in _INTEGER_BOUNDS if isinstance(kind, k)), 0)
+            if not 0 <= value <= bound:
+                raise ValueRefused(f"The value of {name} is out of range")
+
+
+def refuse_unfit_text(value: str) -> None:
+    """Raise `ValueRefused` for a NUL byte, or what is not one character per byte."""
+    if "\0" in value:
+        raise ValueRefused("A name or key cannot hold a NUL byte")
+    if not value.isascii() and max(value) > "\xff":
+        raise ValueRefused("A name or key must be bytes")

@@ -1,0 +1,25 @@
+"""All statements of an engine, compiled once for its dialect."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from koboldfs.store.phrases import Tongue
+from koboldfs.store.statements_files import FileStatements
+from koboldfs.store.statements_queues import QueueStatements
+from koboldfs.store.statements_topology import TopologyStatements
+
+
+class Statements(FileStatements, TopologyStatements, QueueStatements):
+    """Every phrase as an attribute; `statements_*` say which there are."""
+
+    def __init__(self, tongue: Tongue) -> None:
+        FileStatements.__init__(self, tongue)
+        TopologyStatements.__init__(self, tongue)
+        QueueStatements.__init__(self, tongue)
+
+
+@lru_cache(maxsize=4)
+def statements_for(dialect_name: str) -> Statements:
+    """The statements of ``postgresql``, ``sqlite`` or ``mysql``."""
+    return Statements(Tongue(dialect_name))

@@ -1,0 +1,256 @@
+"""The statements about files, uploads and checksums."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
+
+from koboldfs.store.phrases import Tongue, listed, unix_now
+from koboldfs.store.schema import (
+    ASKED_AGAIN,
+    FSCK_QUEUE,
+    IN_WORK,
+    REBALANCE_QUEUE,
+    checksum,
+    file,
+    file_on,
+    file_to_delete2,
+    file_to_queue,
+    file_to_replicate,
+    kobold_checksum,
+    tempfile,
+)
+
+LIMIT = bindparam("limit", type_=Integer)
+FILE_COLUMNS = ("fid", "dmid", "dkey", "length", "classid", "devcount")
+
+
+def located(files: FromClause, with_checksum: bool) -> Select[Any]:
+    """Files with a row per copy (devid may be NULL), then our checksum if wanted."""
+    columns = [*(files.c[name] for name in FILE_COLUMNS), file_on.c.devid]
+    source = files.outerjoin(file_on, file_on.c.fid == files.c.fid)
+    if with_checksum:
+        columns += [kobold_checksum.c.hashtype, kobold_checksum.c.checksum]
+        source = source.outerjoin(kobold_checksum, kobold_checksum.c.fid == files.c.fid)
+    return select(*columns).select_from(source)
+
+
+def by_bytes(tongue: Tongue, key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A key, to be compared and sorted by its bytes whatever the column's rule."""
+    if tongue.name == "postgresql":
+        return key.collate("C")
+    return key
+
+
+def asked_again() -> dict[str, ColumnElement[Any]]:
+    """What becomes of a queue row when its file's replication is asked for again."""
+    flags = file_to_replicate.c.flags
+    new = func.coalesce(func.nullif(flags, text(str(IN_WORK))), text(str(ASKED_AGAIN)))
+    return {"flags": new}
+
+
+class FileStatements:
+    """Compiled for one dialect."""
+
+    def __init__(self, tongue: Tongue) -> None:
+        self.tongue = tongue
+        self._lookups(tongue)
+        self._listings(tongue)
+        self._changes(tongue)
+        self._uploads(tongue)
+        self._rows(tongue)
+
+    def _lookups(self, tongue: Tongue) -> None:
+        wanted = and_(file.c.dmid == bindparam("dmid"), file.c.dkey.in_(listed("keys")))
+        self.find = tongue.phrase(located(file, False).where(wanted))
+        fids = listed("fids")
+        self.find_fids = tongue.phrase(located(file, True).where(file.c.fid.in_(fids)))
+        self.live_fids = tongue.phrase(select(file.c.fid).where(file.c.fid.in_(fids)))
+        self.lock_fids = tongue.phrase(
+            select(file.c.fid)
+            .where(file.c.fid.in_(fids))
+            .order_by(file.c.fid)
+            .with_for_update()
+        )
+        some = select(file.c.fid, file.c.dmid, file.c.dkey, file.c.length)
+        self.lock_keys = tongue.phrase(
+            some.where(wanted).order_by(file.c.fid).with_for_update()
+        )
+        self.lock_keys_or_fids = tongue.phrase(
+            some.where(or_(file.c.fid.in_(fids), wanted))
+            .order_by(file.c.fid)
+            .with_for_update()
+        )
+        self.copies_of = tongue.phrase(
+            select(file_on.c.fid, file_on.c.devid).where(file_on.c.fid.in_(fids))
+        )
+
+    def _listings(self, tongue: Tongue) -> None:
+        key = by_bytes(tongue, file.c.dkey)
+        beyond = and_(
+            file.c.dmid == bindparam("dmid"),
+            key >= bindparam("low"),
+            key > bindparam("after"),
+        )
+        within = and_(beyond, key < bindparam("high"))
+        keys = select(file.c.dkey).order_by(key).limit(LIMIT)
+        self.list_keys = tongue.phrase(keys.where(within))
+        self.list_keys_to_the_end = tongue.phrase(keys.where(beyond))
+        some = select(*(file.c[name] for name in FILE_COLUMNS)).limit(LIMIT)
+
+        def whole(rows: Select[Any], with_checksum: bool) -> Select[Any]:
+            return located(rows.subquery("some"), with_checksum)
+
+        files = some.order_by(key)
+        self.list_domain = tongue.phrase(whole(files.where(within), True))
+        self.list_domain_to_the_end = tongue.phrase(whole(files.where(beyond), True))
+        later = file.c.fid > bindparam("after")
+        self.list_files = tongue.phrase(
+            whole(some.where(later).order_by(file.c.fid), False)
+        )
+
+    def _changes(self, tongue: Tongue) -> None:
+        in_fids = file.c.fid.in_(listed("fids"))
+        self.delete_files = tongue.phrase(file.delete().where(in_fids))
+        self.rename = tongue.update(file, ["dkey"], ["fid"])
+        self.set_class = tongue.update(file, ["classid"], ["fid"])
+        counted = (
+            select(func.count())
+            .select_from(file_on)
+            .where(file_on.c.fid == file.c.fid)
+            .scalar_subquery()
+        )
+        self.recount = tongue.phrase(
+            file.update().values(devcount=counted).where(in_fids)
+        )
+        columns = FILE_COLUMNS
+        self.insert_files = tongue.insert_new(file, *columns)
+        self.replace_files = tongue.upsert(file, ["dmid", "dkey"], *columns)
+        self.add_copies = tongue.insert_new(file_on, "fid", "devid")
+        self.remove_copies = tongue.phrase(
+            file_on.delete().where(
+                file_on.c.devid == bindparam("devid"), file_on.c.fid.in_(listed("fids"))
+            )
+        )
+        self.queue_new = tongue.insert_new(
+            file_to_replicate, "fid", nexttry=0, failcount=0, flags=0
+        )
+        self.queue_again = tongue.insert_or(
+            file_to_replicate,
+            ["fid"],
+            asked_again(),
+            "fid",
+            nexttry=unix_now() + bindparam("delay", type_=Integer),
+            failcount=0,
+            flags=0,
+        )
+        self.queue_deletion = tongue.insert_new(
+            file_to_delete2, "fid", nexttry=unix_now(), failcount=0
+        )
+        sums = ("fid", "hashtype", "checksum")
+        self.set_class_checksum = tongue.upsert(checksum, ["fid"], *sums)
+        self.set_own_checksum = tongue.upsert(kobold_checksum, ["fid"], *sums)
+        self.add_own_checksum = tongue.insert_new(kobold_checksum, *sums)
+
+    def _uploads(self, tongue: Tongue) -> None:
+        fids = listed("fids")
+        columns = ("classid", "dmid", "dkey", "devids")
+        self.open_as = tongue.insert(tempfile, "fid", *columns, createtime=unix_now())
+        used = or_(
+            *(
+                exists(
+                    select(literal_column("1"))
+                    .where(table.c.fid == tempfile.c.fid)
+                    .correlate(tempfile)
+                )
+                for table in (file, file_on, file_to_delete2)
+            )
+        )
+        if tongue.name == "postgresql":
+            self.open = tongue.phrase(
+                tempfile.insert()
+                .values({name: bindparam(name) for name in columns})
+                .values(createtime=unix_now())
+                .returning(*(tempfile.c[name] for name in (*columns, "fid")), used)
+            )
+        self.uploads = tongue.phrase(
+            select(
+                *(tempfile.c[name] for name in ("fid", "createtime", *columns)),
+            ).where(tempfile.c.fid.in_(fids))
+        )
+        self.lock_uploads = tongue.phrase(
+            select(tempfile.c.fid)
+            .where(tempfile.c.fid.in_(fids))
+            .order_by(tempfile.c.fid)
+            .with_for_update()
+        )
+        self.forget_uploads = tongue.phrase(
+            tempfile.delete().where(tempfile.c.fid.in_(fids))
+        )
+        highest = [
+            select(func.max(table.c.fid)).scalar_subquery()
+            for table in (file, tempfile, file_on, file_to_delete2)
+        ]
+        self.highest_fids = tongue.phrase(select(*highest))
+        if tongue.name == "postgresql":
+            self.last_drawn = tongue.phrase(
+                text("SELECT last_value FROM tempfile_fid_seq")
+            )
+            self.draw_above = tongue.phrase(
+                text("SELECT setval('tempfile_fid_seq', :fid)")
+            )
+            self.lock_draws = tongue.phrase(
+                text("LOCK TABLE tempfile IN SHARE ROW EXCLUSIVE MODE")
+            )
+        elif tongue.name == "sqlite":
+            self.last_drawn = tongue.phrase(
+                text("SELECT seq FROM sqlite_sequence WHERE name = 'tempfile'")
+            )
+
+    def _rows(self, tongue: Tongue) -> None:
+        fid = bindparam("fid")
+
+        def sums(table: Any) -> Any:
+            return tongue.phrase(
+                select(table.c.hashtype, table.c.checksum).where(table.c.fid == fid)
+            )
+
+        self.class_checksum = sums(checksum)
+        self.own_checksum = sums(kobold_checksum)
+        self.queue_rows = {
+            "replqueue": tongue.phrase(
+                select(file_to_replicate).where(file_to_replicate.c.fid == fid)
+            ),
+            "delqueue": tongue.phrase(
+                select(file_to_delete2).where(file_to_delete2.c.fid == fid)
+            ),
+            "tempfile": tongue.phrase(select(tempfile).where(tempfile.c.fid == fid)),
+        }
+        for name, number in (("fsckqueue", FSCK_QUEUE), ("rebqueue", REBALANCE_QUEUE)):
+            self.queue_rows[name] = tongue.phrase(
+                select(file_to_queue).where(
+                    file_to_queue.c.fid == fid,
+                    file_to_queue.c.type == text(str(number)),
+                )
+            )
+        self.queue_columns = {
+            "replqueue": file_to_replicate.c.keys(),
+            "delqueue": file_to_delete2.c.keys(),
+            "fsckqueue": file_to_queue.c.keys(),
+            "rebqueue": file_to_queue.c.keys(),
+            "tempfile": tempfile.c.keys(),
+        }

@@ -1,0 +1,187 @@
+"""The statements about the queues of background work."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Integer,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+)
+
+from koboldfs.model.entities import END_OF_TIME
+from koboldfs.store.phrases import Phrase, Tongue, listed, unix_now
+from koboldfs.store.schema import (
+    ASKED_AGAIN,
+    IN_WORK,
+    checksum,
+    file_on,
+    file_to_delete,
+    file_to_delete2,
+    file_to_delete_later,
+    file_to_replicate,
+    kobold_checksum,
+    tempfile,
+)
+from koboldfs.store.statements_files import LIMIT
+
+#: `lengths` counts no further, because counting is reading.
+COUNTED_ROWS = 100_000
+#: Uploads, by age of their fid, among which expired ones are looked for in one go.
+EXPIRY_WINDOW_ROWS = 10_000
+
+_DELAY = bindparam("delay", type_=Integer)
+
+
+class QueueStatements:
+    """Compiled for one dialect."""
+
+    def __init__(self, tongue: Tongue) -> None:
+        self.tongue = tongue
+        self._replications(tongue)
+        self._deletions(tongue)
+        self._chores(tongue)
+
+    def _due(self, table: Table, *columns: str) -> Phrase:
+        when = table.c.nexttry
+        return self.tongue.phrase(
+            select(*(table.c[name] for name in columns))
+            .where(when <= unix_now(), when < literal_column(str(END_OF_TIME)))
+            .order_by(when)
+            .limit(LIMIT)
+            .with_for_update(skip_locked=True)
+        )
+
+    def _replications(self, tongue: Tongue) -> None:
+        queue = file_to_replicate
+        in_fids = queue.c.fid.in_(listed("fids"))
+        in_work = literal_column(str(IN_WORK))
+        again = literal_column(str(ASKED_AGAIN))
+        free = literal_column("0")
+        self.due_replications = self._due(queue, "fid", "failcount", "fromdevid")
+        self.lease_replications = tongue.phrase(
+            queue.update().values(nexttry=unix_now() + _DELAY, flags=in_work).where(in_fids)
+        )
+        self.drop_replications = tongue.phrase(
+            queue.delete().where(in_fids, queue.c.flags == in_work)
+        )
+        self.renew_replications = tongue.phrase(
+            queue.update()
+            .values(nexttry=free, failcount=free, flags=free)
+            .where(in_fids, queue.c.flags == again)
+        )
+
+        def put_off(when: object) -> Phrase:
+            due = case((queue.c.flags == again, free), else_=when)
+            return tongue.phrase(
+                queue.update()
+                .values(nexttry=due, failcount=bindparam("failcount"), flags=free)
+                .where(in_fids, queue.c.flags != free)
+            )
+
+        self.put_off_replications = put_off(unix_now() + _DELAY)
+        self.give_up_replications = put_off(literal_column(str(END_OF_TIME)))
+        self.lock_replications = tongue.phrase(
+            select(queue.c.fid).where(in_fids).order_by(queue.c.fid).with_for_update()
+        )
+        waiting = and_(queue.c.nexttry > unix_now(), queue.c.flags == free)
+        some = (
+            select(queue.c.fid)
+            .order_by(queue.c.nexttry)
+            .limit(LIMIT)
+            .with_for_update(skip_locked=True)
+        )
+        self.failed_replications = tongue.phrase(
+            some.where(
+                waiting,
+                queue.c.failcount > free,
+                queue.c.nexttry < literal_column(str(END_OF_TIME)),
+            )
+        )
+        self.waiting_replications = tongue.phrase(some.where(waiting))
+        self.make_due = tongue.phrase(
+            queue.update().values(nexttry=unix_now()).where(in_fids)
+        )
+
+    def _deletions(self, tongue: Tongue) -> None:
+        queue = file_to_delete2
+        in_fids = queue.c.fid.in_(listed("fids"))
+        self.due_deletions = self._due(queue, "fid", "failcount")
+        self.lease_deletions = tongue.phrase(
+            queue.update().values(nexttry=unix_now() + _DELAY).where(in_fids)
+        )
+        self.lock_deletions = tongue.phrase(
+            select(queue.c.fid).where(in_fids).order_by(queue.c.fid).with_for_update()
+        )
+        self.drop_deletions = tongue.phrase(queue.delete().where(in_fids))
+        self.delete_now = tongue.upsert(
+            queue, ["fid"], "fid", nexttry=unix_now(), failcount=0
+        )
+        self.put_off_deletions = tongue.upsert(
+            queue, ["fid"], "fid", "failcount", nexttry=unix_now() + _DELAY
+        )
+        self.give_up_deletions = tongue.upsert(
+            queue, ["fid"], "fid", "failcount", nexttry=END_OF_TIME
+        )
+        self.drop_checksums = [
+            tongue.phrase(table.delete().where(table.c.fid.in_(listed("fids"))))
+            for table in (checksum, kobold_checksum, tempfile)
+        ]
+        self.old_deletions = tongue.phrase(
+            select(file_to_delete.c.fid).order_by(file_to_delete.c.fid).limit(LIMIT)
+        )
+        later = file_to_delete_later
+        self.later_deletions = tongue.phrase(
+            select(later.c.fid)
+            .where(later.c.delafter <= unix_now())
+            .order_by(later.c.delafter)
+            .limit(LIMIT)
+        )
+        self.drop_old_deletions = [
+            tongue.phrase(table.delete().where(table.c.fid.in_(listed("fids"))))
+            for table in (file_to_delete, file_to_delete_later)
+        ]
+
+    def _chores(self, tongue: Tongue) -> None:
+        oldest = (
+            select(tempfile.c.fid, tempfile.c.createtime)
+            .order_by(tempfile.c.fid)
+            .limit(literal_column(str(EXPIRY_WINDOW_ROWS)))
+            .subquery("oldest")
+        )
+        age = bindparam("age", type_=Integer)
+        self.old_uploads = tongue.phrase(
+            select(oldest.c.fid).where(oldest.c.createtime <= unix_now() - age).limit(LIMIT)
+        )
+        self.take_uploads = tongue.phrase(
+            select(tempfile.c.fid, tempfile.c.devids)
+            .where(tempfile.c.fid.in_(listed("fids")))
+            .order_by(tempfile.c.fid)
+            .with_for_update(skip_locked=True)
+        )
+        self.copies_on = tongue.phrase(
+            select(file_on.c.fid).where(file_on.c.devid == bindparam("devid")).limit(LIMIT)
+        )
+
+        def capped(table: Table) -> object:
+            some = (
+                select(literal_column("1"))
+                .select_from(table)
+                .limit(literal_column(str(COUNTED_ROWS)))
+                .subquery()
+            )
+            return select(func.count()).select_from(some).scalar_subquery()
+
+        self.lengths = tongue.phrase(
+            select(
+                capped(file_to_replicate),  # type: ignore[call-overload]
+                capped(file_to_delete2),
+                capped(tempfile),
+            )
+        )
+        self.nothing = tongue.phrase(text("SELECT 1"))

@@ -1,0 +1,132 @@
+"""The roof: options in, a service out.
+
+``twistd koboldfs`` finds this module through its plugin. An option that cannot work
+ends the program with exit status 1 and one line that says which and why, whether that
+is seen at once or only when ports and folders are opened.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from koboldfs.assembly import Installation
+from koboldfs.config import FLAG, OPTIONS, Config, Option, build
+from koboldfs.errors import ConfigError
+
+
+class Options(usage.Options):  # type: ignore[misc]
+    """The options of the service, from the one table in `koboldfs.config`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "KoboldFS: an application-level distributed file system. In an empty folder, "
+        "--tracker --storage --domain demo is a complete one-node system."
+    )
+    config: Config
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[str]] = {}
+        for option in OPTIONS:
+            setattr(self, f"opt_{option.name.replace('-', '_')}", self._taker(option))
+        super().__init__()
+
+    def _taker(self, option: Option) -> Callable[..., None]:
+        """What takes one option from the command line; its docstring is its help."""
+
+        def take_value(text: str) -> None:
+            self.given.setdefault(option.name, []).append(text)
+
+        def take_flag() -> None:
+            take_value("yes")
+
+        taker: Callable[..., None] = take_flag if option.kind == FLAG else take_value
+        taker.__doc__ = f"{option.help} [default: {option.default}]"
+        return taker
+
+    def parseOptions(self, options: Any = None) -> None:
+        """As usual, but whatever is wrong is one line and exit status 1."""
+        try:
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _end(str(error).strip().splitlines()[0])
+
+    def parseArgs(self, *words: str) -> None:
+        """There are only options."""
+        if words:
+            raise usage.UsageError(f"{words[0]!r} is no option; see --help")
+
+    def postOptions(self) -> None:
+        """Build the configuration."""
+        try:
+            self.config = build(self.given, host_name=socket.gethostname())
+        except ConfigError as error:
+            _end(error.message)
+
+
+def _end(line: str) -> None:
+    sys.stderr.write(f"koboldfs: {line}\n")
+    raise SystemExit(1)
+
+
+class KoboldService(Service):
+    """Starts an installation, and ends the program if that cannot be done."""
+
+    log = Logger()
+
+    def __init__(self, installation: Any, reactor: Any) -> None:
+        self.installation = installation
+        self._reactor = reactor
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin; what goes wrong is told in one line, and is the end."""
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self.installation.start())
+        self._starting.addErrback(self._fatal)
+
+    async def stopService(self) -> None:
+        """Fires when everything is closed."""
+        super().stopService()
+        if self._starting is not None:
+            self._starting.cancel()
+        await self.installation.stop()
+
+    def _fatal(self, failure: Failure) -> None:
+        if not self.running:
+            return
+        if failure.check(ConfigError):
+            line = failure.value.message
+        else:
+            line = f"it could not be started: {failure.getErrorMessage()}"
+            self.log.failure("starting failed", failure)
+        sys.stderr.write(f"koboldfs: {line}\n")
+        self.log.critical("{line}", line=line)
+        # twistd has no way to say with which status to end; this one runs last.
+        atexit.register(_exit_with_one)
+        self._reactor.callWhenRunning(self._reactor.stop)
+
+
+def _exit_with_one() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def makeService(options: Options, reactor: Any = None) -> Service:
+    """The service that the options ask for; nothing is opened before it starts."""
+    if reactor is None:
+        from twisted.internet import reactor as the_reactor
+
+        reactor = the_reactor
+    return KoboldService(Installation(options.config, reactor), reactor)

@@ -1,0 +1,1 @@
+"""The front doors of a tracker: the MogileFS text protocol and the native one."""

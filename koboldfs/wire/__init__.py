@@ -1,0 +1,1 @@
+"""Grammar only: bytes to values and back. No sockets, no clock."""

@@ -1,0 +1,1 @@
+"""Tests of KoboldFS; see doc/ for what each folder is for."""

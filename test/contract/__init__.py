@@ -1,0 +1,1 @@
+"""One mixin for each port, run against each of its providers."""

@@ -1,0 +1,1 @@
+"""Real processes, real databases, real clients, on this machine's loopback."""

@@ -1,0 +1,107 @@
+"""nginx hands out files straight from a node's docroot, configured as README says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import textwrap
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from twisted.trial.unittest import SkipTest
+
+from test.functional.case import FunctionalCase
+from test.functional.cluster import DOMAIN, ROOT, Cluster, wait_until
+from test.functional.ports import free_port
+from test.functional.tracker_line import get, put
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+MISSING = "nginx is missing: apt-get install nginx-light"
+STOP_SECONDS = 10.0
+
+SURROUNDINGS = """\
+daemon off; master_process off; worker_processes 1;
+pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ }}
+http {{
+    access_log {folder}/access.log;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+{server}
+}}
+"""
+
+
+def readme_server(port: int, docroot: Path) -> str:
+    """The server block that README prints, with our port and folder."""
+    text = (ROOT / "README").read_text("utf-8")
+    found = re.search(r"^    server \{\n.*?^    \}\n", text, re.DOTALL | re.MULTILINE)
+    assert found is not None, "README shows no server block"
+    block = textwrap.dedent(found[0])
+    block = block.replace("listen 8080;", f"listen 127.0.0.1:{port};")
+    return block.replace("/var/lib/koboldfs/devices", str(docroot))
+
+
+class Nginx(FunctionalCase):
+    """The web server beside the node, on its ``http_get_port``."""
+
+    def serve(self, cluster: Cluster) -> tuple[int, Path]:
+        """Start nginx on the first node's docroot; returns its port and log."""
+        if NGINX is None:
+            raise SkipTest(MISSING)
+        folder = self.temporary_folder()
+        port = free_port("127.0.0.1")
+        docroot = cluster.nodes[0].folder / "data" / "devices"
+        for path in (cluster.folder, folder):
+            path.chmod(0o755)
+        server = readme_server(port, docroot)
+        config = folder / "nginx.conf"
+        config.write_text(SURROUNDINGS.format(folder=folder, server=server))
+        command = [NGINX, "-p", str(folder), "-c", str(config)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+        def end() -> None:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+        self.addCleanup(end)
+        return port, folder / "access.log"
+
+    def test_get_port(self) -> None:
+        """Readers are sent to nginx, which gives the bytes; writers are not."""
+        cluster = self.cluster(1)
+        port, log = self.serve(cluster)
+        content = bytes(range(256)) * 300
+        with cluster.tracker() as tracker:
+            tracker.store(DOMAIN, "served", content)
+            tracker.ask("update_host", host="node1", http_get_port=port)
+
+            def sent_there() -> bool:
+                path = tracker.paths(DOMAIN, "served")[0]
+                return urlsplit(path).port == port
+
+            wait_until(sent_there, 10.0, "paths name nginx's port")
+            path = tracker.paths(DOMAIN, "served")[0]
+            wait_until(lambda: get(path) == content, 10.0, "nginx serves the file")
+            self.assertIn("GET /dev1/", log.read_text())
+            tracker.store(DOMAIN, "after", b"still stored through the node")
+            self.assertEqual(tracker.fetch(DOMAIN, "after")[:5], b"still")
+            self.assertRaises(OSError, put, path, b"not through nginx")
+            self.assertEqual(get(path), content)
+            self.assertRaises(OSError, get, path.replace(".fid", ".fid.tmp"))
+
+    def test_still_writable(self) -> None:
+        """With the files served elsewhere the device stays writable for trackers."""
+        cluster = self.cluster(1)
+        port, _ = self.serve(cluster)
+        with cluster.tracker() as tracker:
+            tracker.ask("update_host", host="node1", http_get_port=port)
+        time.sleep(6.0)
+        cluster.wait_ready(10.0)

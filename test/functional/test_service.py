@@ -1,0 +1,211 @@
+"""The service as an operator meets it: first start, wrong options, restarts."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sqlite3
+from pathlib import Path
+
+from test.functional.case import FunctionalCase
+from test.functional.cluster import (
+    STOP_SECONDS,
+    Cluster,
+    Node,
+    Ports,
+    devices,
+    hosts,
+    run_twistd,
+    wait_until,
+)
+from test.functional.tracker_line import get, put
+
+#: A lone node, from its start to the first answer.
+START_SECONDS = 40.0
+
+
+class OneNode(FunctionalCase):
+    """``twistd -n koboldfs --tracker --storage`` alone."""
+
+    def node(self, *arguments: str) -> Node:
+        """A node in an empty folder, with no option but what keeps tests apart."""
+        cluster = Cluster(1)
+        self.clusters.append(cluster)
+        self.addCleanup(cluster.stop)
+        node = Node(1, cluster.folder / "empty", cluster.ports, list(arguments))
+        cluster.nodes.append(node)
+        return node
+
+    def wait_writable(self, node: Node) -> None:
+        """Until the node's one tracker sees its one device."""
+        with node.tracker() as tracker:
+            wait_until(
+                lambda: (
+                    [one["observed_state"] for one in devices(tracker)] == ["writeable"]
+                ),
+                START_SECONDS,
+                "one writable device",
+            )
+
+    def test_empty_folder(self) -> None:
+        """In an empty folder a start makes a complete system that keeps files."""
+        node = self.node("--domain=demo")
+        node.start()
+        self.wait_writable(node)
+        with node.tracker() as tracker:
+            tracker.store("demo", "a/b", b"content")
+            self.assertEqual(tracker.fetch("demo", "a/b"), b"content")
+        kept = node.folder / "koboldfs-data"
+        self.assertTrue((kept / "koboldfs.db").exists())
+        files = list((kept / "devices" / "dev1").rglob("*.fid"))
+        self.assertEqual([file.read_bytes() for file in files], [b"content"])
+
+    def test_restart(self) -> None:
+        """A second start finds host, device, domain and files; nothing is doubled."""
+        node = self.node("--domain=demo")
+        node.start()
+        self.wait_writable(node)
+        with node.tracker() as tracker:
+            tracker.store("demo", "kept", b"still here")
+        self.assertEqual(node.stop(), 0)
+        node.start()
+        self.wait_writable(node)
+        with node.tracker() as tracker:
+            self.assertEqual(tracker.fetch("demo", "kept"), b"still here")
+            self.assertEqual([host["hostname"] for host in hosts(tracker)], ["node1"])
+            self.assertEqual([one["devid"] for one in devices(tracker)], ["1"])
+            self.assertEqual(tracker.ask("get_domains")["domains"], "1")
+
+    def test_ends_in_order(self) -> None:
+        """SIGTERM ends an idle node with status 0, long before anybody gets nervous."""
+        node = self.node()
+        node.start()
+        self.wait_writable(node)
+        assert node.process is not None
+        node.process.send_signal(signal.SIGTERM)
+        self.assertEqual(node.process.wait(STOP_SECONDS), 0)
+
+    def test_config_file(self) -> None:
+        """A config file gives options by name; the command line wins over it."""
+        folder = self.temporary_folder()
+        config = folder / "koboldfs.ini"
+        config.write_text(
+            "[koboldfs]\nhost-name = loser\ndevices = 2\ndomain = one, two\n"
+        )
+        node = self.node(f"--config={config}")
+        node.start()
+        with node.tracker() as tracker:
+            wait_until(lambda: len(devices(tracker)) == 2, START_SECONDS, "two devices")
+            names = {one["hostname"] for one in devices(tracker)}
+            self.assertEqual(names, {"node1"})
+            domains = tracker.ask("get_domains")
+        self.assertEqual({domains["domain1"], domains["domain2"]}, {"one", "two"})
+
+    def test_storage_alone(self) -> None:
+        """``--storage`` alone serves the devN folders that it finds, marked or not."""
+        ports = Ports.free(["127.0.0.1"])
+        node = Node(1, self.temporary_folder() / "store", ports, is_tracker=False)
+        (node.folder / "koboldfs-data" / "devices" / "dev7").mkdir(parents=True)
+        self.addCleanup(node.stop)
+        node.start()
+        url = f"http://127.0.0.1:{ports.storage}/dev7/0/000/000/0000000042.fid"
+
+        def stored() -> bool:
+            put(url, b"by hand")
+            return True
+
+        wait_until(stored, START_SECONDS, "the node takes a file")
+        self.assertEqual(get(url), b"by hand")
+
+    def test_refuses_foreign_schema(self) -> None:
+        """A database of a schema that we do not know is refused in one line."""
+        node = self.node()
+        node.start()
+        self.wait_writable(node)
+        self.assertEqual(node.stop(), 0)
+        database = node.folder / "koboldfs-data" / "koboldfs.db"
+        connection = sqlite3.connect(database)
+        with connection:
+            connection.execute(
+                "update server_settings set value='99' where field='schema_version'"
+            )
+        connection.close()
+        before = node.log.stat().st_size
+        node.start()
+        assert node.process is not None
+        self.assertEqual(node.process.wait(START_SECONDS), 1)
+        output = (node.folder / "output").read_text()
+        said = [line for line in output.splitlines() if "99" in line]
+        self.assertEqual(len(said), 1, f"{output}\n{node.log.read_text()[before:]}")
+        self.assertIn("schema", said[0])
+
+
+class Refusals(FunctionalCase):
+    """What cannot work ends with status 1 and one line that helps."""
+
+    def refused(self, *arguments: str, names: tuple[str, ...], folder: Path) -> None:
+        """The service ends with status 1; its one line holds every one of `names`."""
+        ended = run_twistd(arguments, folder)
+        said = ended.stderr.strip().splitlines()
+        everything = f"{arguments}\nout: {ended.stdout}\nerr: {ended.stderr}"
+        self.assertEqual(ended.returncode, 1, everything)
+        self.assertEqual(len(said), 1, everything)
+        for name in names:
+            self.assertIn(name, said[0])
+        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
+
+    def test_wrong_options(self) -> None:
+        """Every wrong option or value is named, with what was given."""
+        folder = self.temporary_folder()
+        both = ("--tracker", "--storage")
+        missing = str(folder / "nothing.ini")
+        for arguments, names in [
+            ((), ("--tracker", "--storage")),
+            ((*both, "--database=oracle://x"), ("--database", "oracle://x", "sqlite")),
+            ((*both, "--devices=many"), ("--devices", "many", "number")),
+            ((*both, "--processes=0"), ("--processes", "0")),
+            ((*both, "--host-ip=elsewhere"), ("--host-ip", "elsewhere")),
+            ((*both, "--jobs=replicate,dance"), ("--jobs", "dance", "replicate")),
+            ((*both, "--policy=Everywhere()"), ("--policy", "Everywhere()")),
+            ((*both, "--storage-listen=tcp:x"), ("--storage-listen", "tcp:x")),
+            ((*both, "--tracker-listen=pigeon:1"), ("--tracker-listen", "pigeon:1")),
+            (("--storage", "--join=host"), ("--join", "host", "HOST:PORT")),
+            ((*both, f"--config={missing}"), ("--config", missing)),
+            ((*both, "--colour=red"), ("colour",)),
+            ((*both, "surplus"), ("surplus",)),
+        ]:
+            self.refused(*arguments, names=names, folder=folder)
+        self.assertEqual(list(folder.iterdir()), [], "nothing was made on the way")
+
+    def test_port_in_use(self) -> None:
+        """A port that somebody else has is named, and the service does not linger."""
+        folder = self.temporary_folder()
+        ports = Ports.free(["127.0.0.1"])
+        with socket.create_server(("127.0.0.1", ports.storage)):
+            self.refused(
+                "--storage",
+                f"--storage-listen=tcp:{ports.storage}:interface=127.0.0.1",
+                f"--sidechannel-listen=tcp:{ports.sidechannel}:interface=127.0.0.1",
+                names=("--storage-listen", str(ports.storage)),
+                folder=folder,
+            )
+
+    def test_data_folder_that_cannot_be(self) -> None:
+        """A data folder that cannot be made is named."""
+        folder = self.temporary_folder()
+        (folder / "file").write_bytes(b"")
+        data = str(folder / "file" / "data")
+        arguments = ("--tracker", "--storage", f"--data={data}")
+        self.refused(*arguments, names=("--data", data), folder=folder)
+
+    def test_database_that_does_not_answer(self) -> None:
+        """A database that is not there is named, without the password in its URL."""
+        port = Ports.free(["127.0.0.1"]).tracker
+        url = f"postgresql://kobold:secret@127.0.0.1:{port}/kobold"
+        folder = self.temporary_folder()
+        ended = run_twistd(["--tracker", f"--database={url}"], folder, 60)
+        self.assertEqual(ended.returncode, 1, ended.stdout + ended.stderr)
+        said = ended.stderr.strip().splitlines()
+        self.assertEqual(len(said), 1, ended.stderr)
+        self.assertIn("--database", said[0])
+        self.assertNotIn("secret", ended.stdout + ended.stderr)

@@ -1,0 +1,1 @@
+"""The source tree polices itself: floors, sizes, bans, documentation."""

@@ -1,0 +1,71 @@
+"""test/unit mirrors koboldfs: every module has a place where its tests are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from test.tree.source import modules
+
+#: Modules that hold no behaviour of their own, or whose tests are elsewhere, and where.
+ELSEWHERE = {
+    "interfaces.py": "declarations; each port has a test in test/contract",
+}
+
+
+def product() -> list[Path]:
+    """The modules of koboldfs that have behaviour, relative to it."""
+    found = [module.path.relative_to("koboldfs") for module in modules("koboldfs")]
+    return [path for path in found if path.name != "__init__.py"]
+
+
+def unit_tests() -> list[Path]:
+    """The test modules, relative to test/unit."""
+    found = [module.path.relative_to("test/unit") for module in modules("test/unit")]
+    return [path for path in found if path.name.startswith("test_")]
+
+
+class Mirror(SynchronousTestCase):
+    """Names on both sides."""
+
+    def test_every_test_has_its_module(self) -> None:
+        """``test_X.py`` or ``test_X_Y.py`` tests the module X of the same room."""
+        stems: dict[Path, list[str]] = {}
+        for path in product():
+            stems.setdefault(path.parent, []).append(path.stem)
+        strays = [
+            str(path)
+            for path in unit_tests()
+            if not any(
+                f"{path.stem}_".startswith(f"test_{stem}_")
+                for stem in stems.get(path.parent, [])
+            )
+        ]
+        self.assertEqual(strays, [])
+
+    def test_every_module_has_its_test(self) -> None:
+        """Every module with behaviour has a test module of its name."""
+        tests = {(path.parent, path.stem) for path in unit_tests()}
+        bare = [
+            str(path)
+            for path in product()
+            if str(path) not in ELSEWHERE
+            and not any(
+                room == path.parent and f"{stem}_".startswith(f"test_{path.stem}_")
+                for room, stem in tests
+            )
+        ]
+        self.assertEqual(bare, [])
+
+    def test_packages(self) -> None:
+        """Every folder of tests is a package, or trial would pass it over."""
+        folders = {module.path.parent for module in modules("test")}
+        bare = [
+            str(folder)
+            for folder in folders
+            if not any(
+                module.path == folder / "__init__.py" for module in modules("test")
+            )
+        ]
+        self.assertEqual(bare, [])

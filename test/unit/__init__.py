@@ -1,0 +1,1 @@
+"""Tests without sockets and without waiting; the folders mirror koboldfs/."""
