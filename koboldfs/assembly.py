@@ -27,19 +27,20 @@ from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.config import Config
 from koboldfs.errors import ConfigError, DomainExists
-from koboldfs.interfaces import IQueues, ITrackerCall
+from koboldfs.interfaces import ITrackerCall
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker
 from koboldfs.model.policy import parse_policy
 from koboldfs.model.view import MIN_FREE_MB
+from koboldfs.storage.pull import IPeers
 from koboldfs.storage.service import StorageNode
-from koboldfs.store.open import open_store
+from koboldfs.store.open import Store, open_store
 from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands, LocalCalls
 from koboldfs.tracker.factory import TrackerFactory
-from koboldfs.tracker.native import NativeFactory
+from koboldfs.tracker.native_factory import NativeFactory
 from koboldfs.tracker.ports import IJobControl
 
 #: How long a node waits for a tracker's answer before it asks the next one.
@@ -56,6 +57,7 @@ NEW_ACK_COPIES = "2"
 JOB_NAMES = {"reaper": "reap", "job_master": "sweep"}
 
 
+@implementer(IPeers)
 class Installation:
     """What one process runs. `start` and `stop` are each called once."""
 
@@ -111,11 +113,11 @@ class Installation:
             fsync=config.fsync,
             peers=self,
         )
-        self._stops.append(node.stop)
-        await node.start()
+        node.startService()
+        self._stops.append(_stopper(node))
 
     async def address(self, name: str) -> tuple[str, int] | None:
-        """Where the storage node's pulls find a host (`IPeers`)."""
+        """See `IPeers`: the hosts that this node's trackers know."""
         return await self._membership.address(name) if self._membership else None
 
     def _join(self, calls: ITrackerCall, node: StorageNode) -> None:
@@ -138,35 +140,37 @@ class Installation:
         self._stops.append(store.stop)
         await store.start()
         await self._first_settings(store)
+        files, topology = store.files, store.topology
         nodes = Nodes(reactor)
         self._stops.append(nodes.stop)
-        live = LiveView(store, nodes, reactor, min_free_mb=MIN_FREE_MB)
+        live = LiveView(topology, nodes, reactor, min_free_mb=MIN_FREE_MB)
         await live.refresh()
         live.startService()
         self._stops.append(_stopper(live))
-        namespace = Namespace(store, store, nodes, live, random)
-        admin = Admin(store, live)
+        namespace = Namespace(files, store.queues, nodes, live, random)
+        admin = Admin(topology, live)
         await self._make_domains(admin, live)
         await live.survey()
-        jobs = JobControl(store, store, store, nodes, live, namespace, random, reactor)
+        jobs = JobControl(store, nodes, live, namespace, random, reactor)
         commands = Commands(Services(namespace, admin, jobs, reactor))
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)
         self._stops.append(jobs.stop)
         return LocalCalls(commands)
 
-    async def _first_settings(self, store: Any) -> None:
+    async def _first_settings(self, store: Store) -> None:
         """What a database has from the first start of KoboldFS on."""
         policy = self.config.policy
         try:
             parse_policy(policy or "AllHosts()")
         except ValueError as error:
             raise ConfigError(f"--policy: {policy!r} will not do: {error}") from error
-        ours = store.made_here
+        ours = not store.made_by_mogilefs
+        topology = store.topology
         default = "AllHosts()" if ours else "MultipleHosts()"
-        await store.default_setting(CLUSTER_ID, uuid4().hex)
-        await store.default_setting("kobold_policy", policy or default)
-        await store.default_setting(
+        await topology.default_setting(CLUSTER_ID, uuid4().hex)
+        await topology.default_setting("kobold_policy", policy or default)
+        await topology.default_setting(
             "kobold_ack_copies", NEW_ACK_COPIES if ours else "1"
         )
 
@@ -199,7 +203,7 @@ class Installation:
             port = await serverFromString(self._reactor, text).listen(factory)
         except CannotListenError as error:
             raise ConfigError(
-                f"{option}: {text!r} will not do: {error.socketError}"
+                f"{option}: {text!r} will not do: {error.socketError.strerror or error.socketError}"
             ) from error
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ConfigError(
@@ -222,16 +226,15 @@ class JobControl:
 
     def __init__(
         self,
-        topology: Any,
-        files: Any,
-        queues: IQueues,
+        store: Store,
         nodes: Nodes,
         live: LiveView,
         namespace: Namespace,
         random: Any,
         clock: Any,
     ) -> None:
-        self._queues = queues
+        self._queues = queues = store.queues
+        files, topology = store.files, store.topology
         copies = namespace.copies
         replicate = ReplicateWorker(queues, copies, random)
         live.observe(replicate.notice)

@@ -285,7 +285,8 @@ class _Reading:
         raise self.wrong(name, "say yes or no")
 
     def fsync(self) -> bool:
-        if "fsync" in self._values and self.flag("fsync") == self.flag("no-fsync"):
+        both = "fsync" in self._values and "no-fsync" in self._values
+        if both and self.flag("fsync") == self.flag("no-fsync"):
             raise self.wrong("fsync", "it contradicts --no-fsync")
         return not self.flag("no-fsync") and (
             "fsync" not in self._values or self.flag("fsync")

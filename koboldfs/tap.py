@@ -25,7 +25,7 @@ from koboldfs.config import FLAG, OPTIONS, Config, Option, build
 from koboldfs.errors import ConfigError
 
 
-class Options(usage.Options):  # type: ignore[misc]
+class Options(usage.Options):
     """The options of the service, from the one table in `koboldfs.config`."""
 
     synopsis = "[options]"
@@ -37,22 +37,7 @@ class Options(usage.Options):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.given: dict[str, list[str]] = {}
-        for option in OPTIONS:
-            setattr(self, f"opt_{option.name.replace('-', '_')}", self._taker(option))
         super().__init__()
-
-    def _taker(self, option: Option) -> Callable[..., None]:
-        """What takes one option from the command line; its docstring is its help."""
-
-        def take_value(text: str) -> None:
-            self.given.setdefault(option.name, []).append(text)
-
-        def take_flag() -> None:
-            take_value("yes")
-
-        taker: Callable[..., None] = take_flag if option.kind == FLAG else take_value
-        taker.__doc__ = f"{option.help} [default: {option.default}]"
-        return taker
 
     def parseOptions(self, options: Any = None) -> None:
         """As usual, but whatever is wrong is one line and exit status 1."""
@@ -72,6 +57,25 @@ class Options(usage.Options):  # type: ignore[misc]
             self.config = build(self.given, host_name=socket.gethostname())
         except ConfigError as error:
             _end(error.message)
+
+
+def _taker(option: Option) -> Callable[..., None]:
+    """What takes one option from the command line; its docstring is its help."""
+
+    def take_value(self: Options, text: str) -> None:
+        self.given.setdefault(option.name, []).append(text)
+
+    def take_flag(self: Options) -> None:
+        take_value(self, "yes")
+
+    taker: Callable[..., None] = take_flag if option.kind == FLAG else take_value
+    taker.__doc__ = f"{option.help} [default: {option.default}]"
+    return taker
+
+
+for _option in OPTIONS:
+    # usage.Options looks for methods of the class, one an option.
+    setattr(Options, f"opt_{_option.name.replace('-', '_')}", _taker(_option))
 
 
 def _end(line: str) -> None:
@@ -105,13 +109,14 @@ class KoboldService(Service):
     def _fatal(self, failure: Failure) -> None:
         if not self.running:
             return
-        if failure.check(ConfigError):
+        if isinstance(failure.value, ConfigError):
             line = failure.value.message
         else:
             line = f"it could not be started: {failure.getErrorMessage()}"
             self.log.failure("starting failed", failure)
-        sys.stderr.write(f"koboldfs: {line}\n")
         self.log.critical("{line}", line=line)
+        # By now twistd has put its log in the place of sys.stderr.
+        print(f"koboldfs: {line}", file=sys.__stderr__)
         # twistd has no way to say with which status to end; this one runs last.
         atexit.register(_exit_with_one)
         self._reactor.callWhenRunning(self._reactor.stop)

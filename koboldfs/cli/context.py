@@ -38,28 +38,32 @@ class Context:
         self.json = False
         self.timeout_seconds: float | None = None
 
-    def client(self, servers: tuple[str, ...] | None = None) -> Client:
+    def client(self) -> Client:
         """A client of the native port. Raises a usage error without a domain."""
         from koboldfs.native_client import Client
 
-        if self.domain is None:
+        return self._made(Client, self.domain_needed(), self.servers)
+
+    def domain_needed(self) -> str:
+        """The domain. Raises a usage error when none was given."""
+        if not self.domain:
             raise click.UsageError(
                 "no domain: give --domain NAME, or set KOBOLDFS_DOMAIN."
             )
-        return self.make(Client, self.domain, servers or self.servers)
+        return self.domain
 
     def pinger(self, server: str) -> Client:
         """A client of one native port, for a ping, which needs no domain."""
         from koboldfs.native_client import Client
 
-        return self.make(Client, self.domain or "none", (server,))
+        return self._made(Client, self.domain or "none", (server,))
 
-    def make(self, kind: Any, domain: str, servers: tuple[str, ...]) -> Any:
-        """A client of that kind with the timeout that was asked for."""
-        extra = {}
-        if self.timeout_seconds is not None:
-            extra["timeout"] = self.timeout_seconds
-        return kind(domain, servers=list(servers), **extra)
+    def _made(
+        self, kind: type[Client], domain: str, servers: tuple[str, ...]
+    ) -> Client:
+        if self.timeout_seconds is None:
+            return kind(os.fsencode(domain), servers)
+        return kind(os.fsencode(domain), servers, self.timeout_seconds)
 
     def tracker(self, trackers: tuple[str, ...] | None = None) -> TrackerClient:
         """A client of the tracker port."""
@@ -72,7 +76,7 @@ class Context:
 pass_context = click.make_pass_decorator(Context, ensure=True)
 
 
-class Servers(click.ParamType):
+class Servers(click.ParamType):  # type: ignore[type-arg]
     """``HOST:PORT,...``; the port may be left out."""
 
     name = "HOST:PORT,..."
@@ -93,7 +97,7 @@ class Servers(click.ParamType):
             self.fail(error.message, param, ctx)
 
 
-class Key(click.ParamType):
+class Key(click.ParamType):  # type: ignore[type-arg]
     """A key: the very bytes that were typed, be they text or not."""
 
     name = "KEY"
@@ -109,7 +113,7 @@ class Key(click.ParamType):
 KEY = Key()
 
 
-class Word(click.ParamType):
+class Word(click.ParamType):  # type: ignore[type-arg]
     """A text for a tracker: one character per byte that was typed."""
 
     name = "TEXT"

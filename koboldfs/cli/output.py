@@ -54,19 +54,23 @@ def word_shown(word: str) -> str:
     return key_shown(word.encode("latin-1", "replace"))
 
 
+def write(data: str | bytes) -> None:
+    """To the standard output, text as UTF-8; flushed when the command ends."""
+    if isinstance(data, str):
+        data = data.encode("utf-8", "backslashreplace")
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
 def write_key(key: bytes, end: bytes = b"\n") -> None:
     """A key on a line of its own: raw in a pipe, escaped on a terminal."""
-    if sys.stdout.isatty():
-        click.echo(key_shown(key), nl=end == b"\n")
-        if end != b"\n":
-            click.echo(end, nl=False)
-    else:
-        click.echo(key + end, nl=False)
+    write(key_shown(key).encode() if sys.stdout.isatty() else key)
+    write(end)
 
 
 def write_json(value: object) -> None:
     """One JSON value on a line of its own."""
-    click.echo(json.dumps(value, separators=(",", ":")))
+    write(json.dumps(value, separators=(",", ":")) + "\n")
 
 
 def size_text(size_bytes: float) -> str:
@@ -182,7 +186,7 @@ def _start_bar(name: str, total: int | None) -> tuple[Progress, TaskID]:
 
 
 class MeteredSource:
-    """A readable file whose bytes are counted."""
+    """A readable file whose bytes are counted, and counted anew after a seek."""
 
     def __init__(self, file: IO[bytes], meter: Meter) -> None:
         self._file = file
@@ -193,6 +197,20 @@ class MeteredSource:
         data = self._file.read(size)
         self._meter.advance(len(data))
         return data
+
+    def seekable(self) -> bool:
+        """As the file's."""
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        """As the file's."""
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As the file's."""
+        place = self._file.seek(offset, whence)
+        self._meter.done_bytes = place
+        return place
 
 
 class MeteredDestination:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+)
 from twisted.internet.interfaces import (
     IDelayedCall,
     IReactorTime,
@@ -28,8 +33,12 @@ PULSE_SECONDS = 0.25
 
 
 def tcp_endpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
-    """How to connect to an address of a node (IPv4 or IPv6, never a name)."""
-    kind: Any = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
+    """How to connect to an IPv4 or IPv6 address, or to a name."""
+    kind: Any = HostnameEndpoint
+    if isIPAddress(host):
+        kind = TCP4ClientEndpoint
+    elif isIPv6Address(host):
+        kind = TCP6ClientEndpoint
     endpoint = kind(reactor, host, port, timeout=CONNECT_TIMEOUT_SECONDS)
     return cast(IStreamClientEndpoint, endpoint)
 

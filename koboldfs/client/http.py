@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 
 from koboldfs.client.connecting import Pulse
 from koboldfs.client.http_connection import (
     Answer,
     ConnectionStale,
     Exchange,
-    HttpConnection,
     Sink,
 )
 from koboldfs.client.http_pool import HostPool
@@ -171,6 +170,3 @@ def _bracketed(host: str) -> str:
 
 def _peer(address: Address) -> str:
     return f"{address[0]}:{address[1]}"
-
-
-__all__ = ["Address", "Answer", "Deferred", "HttpConnection", "NodeHttp", "refused"]

@@ -175,6 +175,11 @@ class HttpConnection(TwistedProtocol):
         if exchange is not None and not exchange.done.called:
             exchange.done.errback(error)
 
+    def cancel(self, exchange: Exchange, error: NodeFault) -> None:
+        """Close at once if this exchange is the one under way."""
+        if self._exchange is exchange:
+            self.give_up(error)
+
     def _cancelled(self, done: Deferred[Answer]) -> None:
         self._exchange = None
         self.give_up(NodeFault("cancelled"))
@@ -190,7 +195,7 @@ class HttpConnection(TwistedProtocol):
         self._heard = True
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._excess = True
             if not self._complete:
                 cause = error.__context__

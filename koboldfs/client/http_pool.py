@@ -7,7 +7,11 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    DNSLookupError,
+)
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -19,6 +23,9 @@ from koboldfs.errors import NodeFault, NodeUnreachable
 #: Connections to one address. A disk does not get faster by more requests at once, and
 #: a node accepts some hundreds from several trackers.
 MAX_CONNECTIONS_PER_HOST = 64
+#: Connections being made to one address at the same time: a listener's queue is often
+#: not longer than 50, and what does not fit into it is tried again a second later.
+MAX_CONNECTING_PER_HOST = 16
 #: Requests that wait for one of them; more are refused.
 MAX_WAITING_PER_HOST = 4096
 #: How long a request waits for a connection (seconds), before the host counts as away.
@@ -30,7 +37,7 @@ IDLE_SECONDS = 20.0
 
 @define(eq=False)
 class _Turn:
-    """Somebody who waits: fires with a connection, or None to make one."""
+    """Somebody who waits: fires with a connection, or None to look again."""
 
     ready: Deferred[HttpConnection | None]
     deadline: float
@@ -59,24 +66,27 @@ class HostPool:
         """A connection for one request, to be given to `HttpConnection.run` or back
         by `release`; with `fresh_seconds` one that was used within that time (0: a
         new one). Raises `NodeUnreachable`, `NodeFault` when too many wait."""
-        kept = self._take_idle(fresh_seconds)
-        if kept is not None:
-            return kept
-        if self._stopped:
-            raise NodeUnreachable(f"{self.peer}: this client was stopped")
-        if self.backoff.holds():
-            raise NodeUnreachable(f"{self.peer}: did not answer a moment ago")
-        if self._places >= MAX_CONNECTIONS_PER_HOST:
-            if self._idle:
+        while True:
+            kept = self._take_idle(fresh_seconds)
+            if kept is not None:
+                return kept
+            if self._stopped:
+                raise NodeUnreachable(f"{self.peer}: this client was stopped")
+            if self.backoff.holds():
+                raise NodeUnreachable(f"{self.peer}: did not answer a moment ago")
+            if self._idle and self._places >= MAX_CONNECTIONS_PER_HOST:
                 self._drop(self._idle.pop(0))
-            else:
-                kept = await self._wait_for_turn()
-                if kept is not None:
-                    return kept
-        return await self._connect()
+                return await self._connect()
+            if self._has_room():
+                return await self._connect()
+            kept = await self._wait_for_turn()
+            if kept is not None:
+                return kept
 
     def release(self, connection: HttpConnection) -> None:
         """The connection can take another request."""
+        if not connection.usable:
+            return
         while self._turns:
             turn = self._turns.popleft()
             if not turn.ready.called:
@@ -145,32 +155,40 @@ class HostPool:
         self._connecting.add(attempt)
         try:
             connection: HttpConnection = await attempt
+            self.backoff.succeeded()
         except BaseException as error:
-            self._leave()
-            if isinstance(error, (ConnectError, OSError)):
+            self._places -= 1
+            if isinstance(error, (ConnectError, DNSLookupError, OSError)):
                 self.backoff.failed()
                 why = f"{self.peer}: no connection: {error}"
                 raise NodeUnreachable(why) from error
-            if self._stopped and isinstance(error, CancelledError):
+            if self._stopped:
                 raise NodeUnreachable(f"{self.peer}: this client was stopped") from None
+            if isinstance(error, ConnectingCancelledError):
+                raise CancelledError from error  # what our own caller expects
             raise
         finally:
             self._connecting.discard(attempt)
+            self._let_in()
             self._tell_gone()
-        self.backoff.succeeded()
         return connection
 
     def _drop(self, connection: HttpConnection) -> None:
         connection.give_up(NodeFault("not needed"))
 
-    def _leave(self) -> None:
-        """There is room for another connection: whoever waits may make it."""
-        self._places -= 1
-        while self._turns and self._places < MAX_CONNECTIONS_PER_HOST:
+    def _has_room(self) -> bool:
+        """Whether another connection may be made now."""
+        return (
+            self._places < MAX_CONNECTIONS_PER_HOST
+            and len(self._connecting) < MAX_CONNECTING_PER_HOST
+        )
+
+    def _let_in(self) -> None:
+        """Something changed: those who wait look again, as far as that has a sense."""
+        while self._turns and (self._has_room() or self.backoff.holds()):
             turn = self._turns.popleft()
             if not turn.ready.called:
                 turn.ready.callback(None)
-                return
 
     def build(self) -> HttpConnection:
         """A connection that is about to be made."""
@@ -182,7 +200,8 @@ class HostPool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        self._leave()
+        self._places -= 1
+        self._let_in()
         self._tell_gone()
 
     def _tell_gone(self) -> None:

@@ -26,7 +26,7 @@ from koboldfs.client.http_connection import (
     HttpConnection,
 )
 from koboldfs.client.http_pool import HostPool
-from koboldfs.errors import NodeFault, WorldError
+from koboldfs.errors import NodeFault
 
 if TYPE_CHECKING:
     from koboldfs.client.http import NodeHttp
@@ -123,11 +123,15 @@ class Upload:
         try:
             return await self._run(head + body)
         except ConnectionStale:
+            self._exchange = None
             self._connection = await self._pool.acquire(fresh_seconds=0)
             return await self._run(head + body)
+        finally:
+            self._held = []
 
     async def _run(self, data: bytes) -> Answer:
-        connection, self._connection = self._connection, None
+        self._check()
+        connection = self._connection
         assert connection is not None
         self._exchange = Exchange(b"PUT", STORE_TIMEOUT_SECONDS)
         return await connection.run(self._exchange, data)
@@ -182,13 +186,13 @@ class Upload:
 
     def _over(self, result: Answer | Failure) -> None:
         """The node has answered (perhaps before it had all), or broke."""
-        if isinstance(result, Failure):
-            error = result.value
-            if not isinstance(error, NodeFault):
-                error = NodeFault(f"{self.peer}: {error}")
-            result = error
         if self._outcome is None:
-            self._outcome = result
+            if isinstance(result, Answer):
+                self._outcome = result
+            elif isinstance(result.value, NodeFault):
+                self._outcome = result.value
+            else:
+                self._outcome = NodeFault(f"{self.peer}: {result.value}")
         self._connection = None
         self._wake()
 
@@ -213,10 +217,10 @@ class Upload:
         self._held = []
         connection, self._connection = self._connection, None
         if connection is not None:
-            if self._exchange is None and connection.usable:
+            if self._exchange is None:
                 self._pool.release(connection)  # nothing was sent on it
             else:
-                connection.give_up(error)
+                connection.cancel(self._exchange, error)
         self._wake()
 
     def _wake(self) -> None:
@@ -242,6 +246,3 @@ class Upload:
     def stopProducing(self) -> None:
         """The connection is gone; `_over` says why."""
         self._paused = False
-
-
-__all__ = ["Upload", "WorldError"]

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import CancelledError, Deferred, fail
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
@@ -33,6 +33,9 @@ from koboldfs.wire.sidechannel import (
 #: Requests under way on one channel. Each is some hundred bytes here and one task on
 #: the node; a tracker with more than this waiting for one node is not helped by more.
 MAX_UNDER_WAY = 4096
+
+
+_NO_CONNECTION = (ConnectError, DNSLookupError, OSError)
 
 
 class Refusal(NodeFault):
@@ -139,7 +142,7 @@ class SideChannel:
     def _refused(self, failure: Failure) -> None:
         self._connecting = None
         self._backoff.failed()
-        if not failure.check(ConnectError, CancelledError, OSError):
+        if not self._stopped and not failure.check(*_NO_CONNECTION):
             self.log.failure("{peer}: cannot connect", failure, peer=self.peer)
         why = f"{self.peer}: no connection: {failure.getErrorMessage()}"
         self._fail_all(NodeUnreachable(why))

@@ -163,6 +163,16 @@ class Copies:
                 continue
             if done.checksum is None:
                 done.checksum = checksum
+            elif checksum != done.checksum:
+                # Nobody knew the checksum, and a copy that was made at the same time
+                # from another source has other bytes: they must not both count.
+                done.bad_sources.add(devid)
+                self.log.error(
+                    "fid {fid}: the copy on device {devid} differs from another one",
+                    fid=fid,
+                    devid=devid,
+                )
+                continue
             return target
         done.failed.add(target)
         return None
@@ -208,6 +218,7 @@ class Copies:
         if not verdict.devids:
             return have
         able = [d for d in preferred if self.live.view.may_receive(d, file.length)]
+        missing = min(missing, len(verdict.devids))
         targets = self.on_new_hosts([*able, *verdict.devids], have, missing)
         done = await self.spread(located, targets, hosts=hosts)
         return tuple(done.devids)

@@ -169,7 +169,13 @@ class Membership(Service):
             return
         mine = _mine(cluster, known)
         living = {d for d in mine if mine[d]["status"] != "dead"}
-        if living and not living & set(self._folders.found()):
+        name = identity.host_name
+        here = {
+            devid
+            for devid, marker in self._folders.found().items()
+            if _stranger(devid, marker, cluster.name, name) is None
+        }
+        if living and not living & here:
             raise errors.WorldError(
                 f"host {identity.host_name} has devices {_list(living)}, and none of "
                 "them is here. If this is another machine, give it another "

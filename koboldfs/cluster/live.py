@@ -28,10 +28,14 @@ from koboldfs.model.view import Health, View
 TABLES_SECONDS = 4.0
 #: How often every host is looked at (MogileFS's pace).
 SURVEY_SECONDS = 2.5
+#: A host with a device that was never seen in use is looked at this much sooner (a node
+#: that has just joined is opening its doors), this many times.
+EAGER_SECONDS = 0.2
+EAGER_LOOKS = 15
 #: How many hosts are looked at side by side.
 SURVEYS_AT_ONCE = 64
 #: A host that is suspected is not looked at more often than this.
-SUSPECT_SECONDS = 0.5
+SUSPECT_SECONDS = 0.1
 
 #: Told about each new picture: (before, after).
 Observer = Callable[[View, View], None]
@@ -90,6 +94,7 @@ class LiveView(Service):
         self._clock = clock
         self._observers: list[Observer] = []
         self._suspected: dict[int, float] = {}
+        self._eager_looks: dict[int, int] = {}
         self._loops: list[LoopingCall] = []
         self._refresh = SingleFlight(self._read_tables)
         self._survey = SingleFlight(self._look_at_all)
@@ -140,6 +145,8 @@ class LiveView(Service):
 
     def suspect(self, hostid: int) -> None:
         """Look at the host soon: somebody could not reach it."""
+        if not self.running:
+            return
         now = self._clock.seconds()
         if now - self._suspected.get(hostid, -SUSPECT_SECONDS) >= SUSPECT_SECONDS:
             self._suspected[hostid] = now
@@ -199,6 +206,19 @@ class LiveView(Service):
         if hostid in self.view.hosts:
             health = self.view.health.with_report(report)
             self._offer(evolve(self.view, health=health))
+            self._look_again_if_new(report)
+
+    def _look_again_if_new(self, report: HostReport) -> None:
+        """Do not let a device that is just coming up wait for the next round."""
+        for seen in report.devices:
+            if seen.observed != "unreachable":
+                self._eager_looks[seen.devid] = EAGER_LOOKS
+                continue
+            looks = self._eager_looks.get(seen.devid, 0)
+            if self.running and report.reachable and looks < EAGER_LOOKS:
+                self._eager_looks[seen.devid] = looks + 1
+                self._clock.callLater(EAGER_SECONDS, self.suspect, report.hostid)
+                return
 
     def _offer(self, view: View) -> None:
         before, self.view = self.view, view

@@ -156,18 +156,17 @@ class Namespace:
         of these but `NoUpload` the upload is gone.
         """
         claim = Claim(domain, fid, devid, key, size, checksum, verify)
-        if fid in self._closing:
+        while fid in self._closing:
             waiter: Deferred[None] = Deferred()
             self._closing[fid].append(waiter)
             await waiter
         # Who waited finds the file closed, and is told so; or the upload failed, and
         # is told that there is none.
-        waiters = self._closing.setdefault(fid, [])
+        waiters = self._closing[fid] = []
         try:
             await self._close(claim)
         finally:
-            if self._closing.get(fid) is waiters:
-                del self._closing[fid]
+            del self._closing[fid]
             for waiter in waiters:
                 waiter.callback(None)
 
@@ -188,10 +187,11 @@ class Namespace:
                 await self._abandon(upload, claim.devid)
                 return
             stat = await self._verified(claim)
+            wanted = await self._class_checksum(claim, upload.classid, stat)
         except errors.CallerError:
             await self._abandon(upload, claim.devid)
             raise
-        await self._finish(claim, upload, stat)
+        await self._finish(claim, upload, stat, wanted)
 
     async def _is_repetition(self, claim: Claim) -> bool:
         located = await self.files.find_fid(claim.fid)
@@ -251,7 +251,9 @@ class Namespace:
             raise errors.SizeUnverified("no checksum: the file is gone")
         return found
 
-    async def _finish(self, claim: Claim, upload: Upload, stat: CopyStat) -> None:
+    async def _finish(
+        self, claim: Claim, upload: Upload, stat: CopyStat, wanted: Checksum | None
+    ) -> None:
         file = File(
             upload.fid, claim.domain.dmid, claim.key, stat.size, upload.classid, 1
         )
@@ -265,7 +267,7 @@ class Namespace:
             stat.size,
             devids,
             stat.checksum,
-            await self._class_checksum(claim, upload.classid, stat),
+            wanted,
         )
         await self.close_recorded(closing)
 
@@ -283,13 +285,15 @@ class Namespace:
     async def close_recorded(self, closing: Closing) -> None:
         """Record an upload whose copies are made. Raises `NoUpload`."""
         outcome = await self.files.close_upload(closing)
+        if outcome == "closed":
+            return
+        # Another tracker closed or expired it meanwhile: what we copied must be known
+        # as well, as copies of the file, or as bytes to be deleted.
+        await self._queues.finish_replications(
+            [ReplicationDone(closing.fid, closing.devids, retry_seconds=0)]
+        )
         if outcome == "no_upload":
             raise errors.NoUpload()
-        if outcome == "repeated":
-            # Another tracker closed it too: what we copied must be known as well.
-            await self._queues.finish_replications(
-                [ReplicationDone(closing.fid, closing.devids, retry_seconds=0)]
-            )
 
     def _place(self, devid: int) -> Place:
         place = self.live.view.place(devid)
@@ -343,15 +347,16 @@ class Namespace:
         """Up to `count` URLs of the file's copies, best first.
 
         With `verify`, the first one was just seen to have the whole file. If no copy
-        can be read now, the URL of one that cannot is given as a last resort.
+        is left, the URL of one that cannot be read now is given as a last resort.
         """
         located = await self.locate(domain, key)
         view = self.live.view
-        readers = placement.reading_order(located.devids, view, self._random)
+        readable = placement.reading_order(located.devids, view, self._random)
+        readers = readable
         if verify:
-            readers = await self._first_verified(located, readers)
+            readers = await self._first_verified(located, readable)
         if not readers:
-            readers = list(located.devids[-1:])
+            readers = [d for d in located.devids if d not in readable][-1:]
         urls = [
             view.url(devid, located.file.fid, client_ip=client_ip, alt=alt)
             for devid in readers[:count]

@@ -66,7 +66,10 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
         """0 when the copy is gone, else after how many seconds to try again."""
         view = self._live.view
         place = view.place(devid)
-        if place is None or view.is_dead(devid):
+        if place is None:
+            # Nothing is known of it yet: another tracker may have made it just now.
+            return AWAY_SECONDS * (10 + row.failcount)
+        if view.is_dead(devid):
             return 0
         if not view.may_delete_from(devid):
             device = view.devices[devid]

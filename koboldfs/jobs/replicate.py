@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 
 from koboldfs.cluster.copies import Copies
+from koboldfs.errors import KoboldError
 from koboldfs.interfaces import IQueues
 from koboldfs.jobs.worker import QueueWorker
 from koboldfs.model.entities import Checksum, Replication, ReplicationDone
@@ -46,8 +47,12 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
         """As `QueueWorker`, and the release of what was put off."""
         if self._release and self.parallel:
             self._release = False
-            while await self._queues.release_replications(RELEASE_BATCH):
-                pass
+            try:
+                while await self._queues.release_replications(RELEASE_BATCH):
+                    pass
+            except KoboldError:
+                self._release = True
+                raise
         return await super().step()
 
     async def take(self, limit: int) -> list[Replication]:

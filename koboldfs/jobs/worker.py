@@ -84,21 +84,28 @@ class Driver(Service):
         self._idle_seconds = idle_seconds
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
+        self._ended: Deferred[Any] | None = None
         self._not_before = 0.0
+        self._rest: Deferred[None] | None = None
 
     def startService(self) -> None:
         """Begin to work."""
         super().startService()
-        self._loop.start(self._idle_seconds, now=False)
+        self._ended = self._loop.start(self._idle_seconds, now=False)
 
     async def stopService(self) -> None:
         """End; fires when the unit in hand is done."""
         super().stopService()
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
         self._loop.stop()
+        self._wake()
         await self.worker.stop()
+        await ended
 
     async def _turn(self) -> None:
-        """Units until the worker is idle, or has to rest."""
+        """Units, with rests between them, until the worker is idle."""
         while self.running and self._clock.seconds() >= self._not_before:
             began = self._clock.seconds()
             try:
@@ -118,7 +125,17 @@ class Driver(Service):
             worked = self._clock.seconds() - began
             rest = rest_seconds(worked, self.share, LONGEST_REST_SECONDS)
             if rest > 0:
-                self._not_before = self._clock.seconds() + rest
+                # Not left to the loop: its ticks are far longer than most rests.
+                self._rest = Deferred()
+                call = self._clock.callLater(rest, self._wake)
+                await self._rest
+                if call.active():
+                    call.cancel()
+
+    def _wake(self) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.callback(None)
 
     def _failed(self, error: str) -> None:
         self.worker.status.failed += 1
@@ -137,14 +154,13 @@ class QueueWorker(Generic[Row, Report]):
     name = "queue"
     #: Rows under way at once, unless the operator wants otherwise.
     parallel = 32
-    #: The least number of rows worth a question to the database.
-    take_at_least = 1
 
     def __init__(self) -> None:
         self.status = Status()
         self._under_way: set[int] = set()
         self._reports: list[Report] = []
         self._reporting = False
+        self._taking = False
         self._idle: list[Deferred[None]] = []
         self._room: Deferred[None] | None = None
         self._stopping = False
@@ -176,7 +192,13 @@ class QueueWorker(Generic[Row, Report]):
         room = self.parallel - len(self._under_way)
         if room <= 0 or self._stopping:
             return False
-        rows = await self.take(room)
+        self._taking = True
+        try:
+            rows = await self.take(room)
+        finally:
+            self._taking = False
+            self._tell_if_idle()
+        # Also while stopping: they are leased to us, and nobody else would do them.
         for row in rows:
             if self.number(row) not in self._under_way:
                 self._begin(row)
@@ -190,7 +212,7 @@ class QueueWorker(Generic[Row, Report]):
     async def stop(self) -> None:
         """See `IWorker`."""
         self._stopping = True
-        if self._under_way or self._reporting:
+        if self._busy():
             waiter: Deferred[None] = Deferred()
             self._idle.append(waiter)
             await waiter
@@ -203,7 +225,9 @@ class QueueWorker(Generic[Row, Report]):
 
     async def _one(self, row: Row, number: int) -> None:
         try:
-            self._reports.append(await self.work(row))
+            # Not `append(await ...)`: that would look the list up before the work.
+            report = await self.work(row)
+            self._reports.append(report)
             if not self._reporting:
                 await self._report_all()
         except KoboldError as error:
@@ -233,15 +257,22 @@ class QueueWorker(Generic[Row, Report]):
                 self.status.done += len(reports)
         finally:
             self._reporting = False
+            self._tell_if_idle()
+
+    def _busy(self) -> bool:
+        return bool(self._under_way) or self._reporting or self._taking
+
+    def _tell_if_idle(self) -> None:
+        if not self._busy():
+            waiters, self._idle = self._idle, []
+            for waiter in waiters:
+                waiter.callback(None)
 
     def _wake(self) -> None:
         room, self._room = self._room, None
         if room is not None:
             room.callback(None)
-        if not self._under_way and not self._reporting:
-            waiters, self._idle = self._idle, []
-            for waiter in waiters:
-                waiter.callback(None)
+        self._tell_if_idle()
 
 
 @implementer(IWorker)

@@ -134,9 +134,10 @@ class MultipleHosts:
         if len(hosts) < total_hosts:
             ideal = [d for d in candidates if view.devices[d].hostid not in hosts]
             desperate = [d for d in candidates if view.devices[d].hostid in hosts]
-        if devices >= wanted and not ideal:
-            return Verdict(WAIT)
         ordered = weighted_order(ideal, view, random)
+        if devices >= wanted and not ordered:
+            # One more on a used host would be one too many, and hide what is missing.
+            return Verdict(WAIT)
         return _copy_to(ordered or weighted_order(desperate, view, random))
 
     def __str__(self) -> str:

@@ -78,7 +78,9 @@ class SmallWrites:
         ).addBoth(self._done, [result for _, result in batch])
 
     def _done(
-        self, outcomes: list[Stored | Exception] | Failure, results: list[Deferred[Stored]]
+        self,
+        outcomes: list[Stored | Exception] | Failure,
+        results: list[Deferred[Stored]],
     ) -> None:
         # The next batch starts before anybody is told: the disk does not wait for
         # answers to be written.
@@ -103,7 +105,7 @@ def write_batch(
     outcomes: list[Stored | Exception | None] = [None] * len(files)
     written: list[tuple[int, TemporaryFile]] = []
     for number, file in enumerate(files):
-        temporary = TemporaryFile(disk, root, md5=file.expected.md5 is not None)
+        temporary = TemporaryFile(disk, root, file.expected.hashtypes())
         try:
             temporary.open()
             temporary.write(file.chunks)

@@ -8,6 +8,7 @@ missing only when the device's own folder was looked into.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import frozen
@@ -53,7 +54,9 @@ class Copies:
 
     # --- writing
 
-    def upload(self, target: Target, expected: Expected, *, md5: bool) -> Upload:
+    def upload(
+        self, target: Target, expected: Expected, hashtypes: Iterable[int] = ()
+    ) -> Upload:
         """Begin to store a file. Raises `NoDevice`, `DeviceUnavailable`, `ReadOnly`,
         or `DiskFull` when it is announced larger than the room there is."""
         device = self.folders.writing(target.devid)
@@ -72,8 +75,8 @@ class Copies:
             device,
             target.relative,
             expected,
-            md5=md5,
-            fsync=self.fsync,
+            frozenset({*hashtypes, *expected.hashtypes()}),
+            self.fsync,
         )
 
     async def finish(
@@ -118,7 +121,9 @@ class Copies:
 
     # --- reading
 
-    async def open(self, target: Target, *, inline: int = INLINE_BYTES) -> Opened | None:
+    async def open(
+        self, target: Target, *, inline: int = INLINE_BYTES
+    ) -> Opened | None:
         """Open a file; None if it is not there. The bytes of one that is at most
         `inline` long come with it."""
         device = self.folders.reading(target.devid)
@@ -219,4 +224,3 @@ class Copies:
         except FileNotFoundError:
             self._missing(device)
             return None
-

@@ -277,7 +277,11 @@ class DeviceFolders:
         return True
 
     def settle(
-        self, device: Device, trouble: str, marker: Marker | None, folder: FileStat | None
+        self,
+        device: Device,
+        trouble: str,
+        marker: Marker | None,
+        folder: FileStat | None,
     ) -> None:
         """Record what `inspect` found, and say so when it is news."""
         if trouble != device.trouble:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import count
 from posixpath import dirname
@@ -21,7 +21,7 @@ from posixpath import dirname
 from attrs import frozen
 
 from koboldfs.errors import CopyCorrupt, DeviceUnavailable
-from koboldfs.model.entities import HASHLIB_NAMES, MD5, OWN_HASHTYPE, Checksum
+from koboldfs.model.entities import HASH_NAMES, HASHLIB_NAMES, OWN_HASHTYPE, Checksum
 from koboldfs.storage.disk import TEMPORARY_FOLDER, IDisk
 
 _NAME = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-[0-9]{1,19}", re.ASCII)
@@ -30,11 +30,14 @@ _numbers = count()
 
 @frozen
 class Expected:
-    """What an upload must turn out to be; None where nobody said."""
+    """What an upload must turn out to be; `size` None where nobody said."""
 
     size: int | None = None
-    md5: bytes | None = None
-    checksum: Checksum | None = None
+    checksums: tuple[Checksum, ...] = ()
+
+    def hashtypes(self) -> set[int]:
+        """The types of the checksums."""
+        return {checksum.hashtype for checksum in self.checksums}
 
 
 @frozen
@@ -105,12 +108,14 @@ class TemporaryFile:
     """One file being written. All methods block and raise `OSError`; `discard` may be
     called at any time, from the thread that called the others last."""
 
-    def __init__(self, disk: IDisk, root: str, *, md5: bool) -> None:
+    def __init__(self, disk: IDisk, root: str, hashtypes: Iterable[int] = ()) -> None:
         self._disk = disk
         self._root = root
         self._path = f"{root}/{TEMPORARY_FOLDER}/{temporary_name()}"
-        self._sha = hashlib.new(HASHLIB_NAMES[OWN_HASHTYPE])
-        self._md5 = hashlib.new(HASHLIB_NAMES[MD5]) if md5 else None
+        self._digests = {
+            hashtype: hashlib.new(HASHLIB_NAMES[hashtype])
+            for hashtype in {OWN_HASHTYPE, *hashtypes}
+        }
         self._there = False
         self._stored: Stored | None = None
         self.size = 0
@@ -128,34 +133,24 @@ class TemporaryFile:
         """Append the chunks."""
         for chunk in chunks:
             self._disk.write(self.fd, chunk)
-            self._sha.update(chunk)
-            if self._md5 is not None:
-                self._md5.update(chunk)
+            for digest in self._digests.values():
+                digest.update(chunk)
             self.size += len(chunk)
 
     def check(self, expected: Expected) -> None:
         """Raises `CopyCorrupt` when the bytes are not those that were announced."""
         if expected.size is not None and expected.size != self.size:
             raise CopyCorrupt(f"{self.size} bytes came instead of {expected.size}")
-        if expected.md5 is not None and self._md5 is not None:
-            if self._md5.digest() != expected.md5:
-                raise CopyCorrupt("the bytes do not have the announced MD5")
-        wanted = expected.checksum
-        if wanted is None:
-            return
-        if wanted.hashtype == OWN_HASHTYPE:
-            found = self._sha.digest()
-        elif wanted.hashtype == MD5 and self._md5 is not None:
-            found = self._md5.digest()
-        else:
-            raise CopyCorrupt("that type of checksum is not computed while writing")
-        if found != wanted.digest:
-            raise CopyCorrupt("the bytes do not have the announced checksum")
+        for checksum in expected.checksums:
+            digest = self._digests.get(checksum.hashtype)
+            if digest is None or digest.digest() != checksum.digest:
+                name = HASH_NAMES[checksum.hashtype]
+                raise CopyCorrupt(f"the bytes do not have the announced {name}")
 
     def seal(self) -> None:
         """The end of the bytes: note how the file is recognised, and close it."""
         found = self._disk.stat_open(self.fd)
-        checksum = Checksum(OWN_HASHTYPE, self._sha.digest())
+        checksum = Checksum(OWN_HASHTYPE, self._digests[OWN_HASHTYPE].digest())
         self._stored = Stored(self.size, checksum, found.mtime_ns, found.inode)
         self.close()
 

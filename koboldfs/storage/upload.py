@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
-from zope.interface import Interface
+from zope.interface import Interface, implementer
 
 from koboldfs.storage.batch import SmallFile, SmallWrites, flush_failed
 from koboldfs.storage.devices import Device
@@ -44,9 +44,12 @@ class IUpload(Interface):
         """Forget it; nothing is left behind."""
 
 
+@implementer(IUpload)
 class Upload:
-    """See `IUpload`. `relieved` is called when it is congested no more, `failed` when
-    it is known that the file can not be stored; `finish` fails with the same."""
+    """See `IUpload`. Checksums of `hashtypes` can be expected at the end; those of
+    short files, and our own type, always. `relieved` is called when it is congested
+    no more, `failed` when it is known that the file can not be stored; `finish` fails
+    with the same."""
 
     def __init__(
         self,
@@ -56,8 +59,7 @@ class Upload:
         device: Device,
         relative: str,
         expected: Expected,
-        *,
-        md5: bool,
+        hashtypes: frozenset[int],
         fsync: bool,
     ) -> None:
         self._disk = disk
@@ -66,7 +68,7 @@ class Upload:
         self._device = device
         self._relative = relative
         self._expected = expected
-        self._md5 = md5
+        self._hashtypes = hashtypes
         self._fsync = fsync
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
@@ -83,6 +85,11 @@ class Upload:
     def congested(self) -> bool:
         """Whether the sender should pause until `relieved` is called."""
         return self._waiting_bytes > CONGESTED_BYTES
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the file can not be stored, once that is known."""
+        return self._failure
 
     def write(self, data: bytes) -> None:
         """See `IUpload`."""
@@ -160,7 +167,7 @@ class Upload:
     def _write_chunks(self, chunks: list[bytes]) -> None:
         file = self._file
         if file is None:
-            file = TemporaryFile(self._disk, self._device.path, md5=self._md5)
+            file = TemporaryFile(self._disk, self._device.path, self._hashtypes)
             file.open()
             self._file = file
         before = file.size

@@ -27,7 +27,6 @@ from koboldfs.errors import KoboldError
 from koboldfs.storage.devices import Device, DeviceFolders
 from koboldfs.storage.disk import (
     OWN_FOLDER,
-    TEMPORARY_FOLDER,
     FileStat,
     IDisk,
     Marker,
@@ -251,7 +250,7 @@ def write_usage(disk: IDisk, device: Device) -> None:
 
 def try_writing(disk: IDisk, device: Device, fsync: bool) -> str:
     """Write, flush and remove a small file; why that failed, or the empty text."""
-    temporary = TemporaryFile(disk, device.path, md5=False)
+    temporary = TemporaryFile(disk, device.path)
     try:
         temporary.open()
         temporary.write([b"a test of KoboldFS\n"])

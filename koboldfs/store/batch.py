@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
@@ -56,6 +57,7 @@ class Kind(Generic[Q, R]):
     steps: Callable[[Sequence[Q]], Steps[list[R]]]
     mode: Mode = Mode.READ
     repeatable: bool = False
+    racing: bool = False
     marks: Callable[[Q], set[Any]] | None = None
     lanes: int = 1
     limit: int = MAX_BATCH
@@ -154,20 +156,24 @@ class Batch(Generic[Q, R]):
         steps: Callable[[], Steps[list[R]]],
         members: Sequence[Member[Q, R]],
         patient: bool,
-    ) -> None:
+    ) -> bool:
+        """Run and answer the members; False if the database is away."""
         kind = self._kind
-        transaction = Transaction(kind.name, steps, kind.mode, kind.repeatable)
+        transaction = Transaction(
+            kind.name, steps, kind.mode, kind.repeatable, kind.racing
+        )
         try:
             outcomes = await self._runner.run(transaction, patient)
         except (DatabaseAway, OutcomeUnknown) as fault:
             self._fail(members, fault)
-        except KoboldError as fault:
-            if len(members) == 1 or not isinstance(fault, DatabaseFault):
+            return False
+        except DatabaseFault as fault:
+            if len(members) == 1:
                 self._fail(members, fault)
-                return
-            for member in members:
-                alone = [member]
-                await self._run(lambda alone=alone: self._steps(alone), alone, False)  # type: ignore[misc]
+            else:
+                await self._run_one_by_one(members)
+        except KoboldError as error:
+            self._fail(members, error)
         except Exception as error:
             self._log.failure("a defect in batch {name}", name=kind.name)
             self._fail(members, error)
@@ -177,6 +183,14 @@ class Batch(Generic[Q, R]):
                     member.answer.errback(outcome)
                 else:
                     member.answer.callback(outcome)
+        return True
+
+    async def _run_one_by_one(self, members: Sequence[Member[Q, R]]) -> None:
+        for place, member in enumerate(members):
+            alone = partial(self._steps, [member])
+            if not await self._run(alone, [member], patient=False):
+                self._fail(members[place + 1 :], DatabaseAway())
+                return
 
     def _fail(self, members: Sequence[Member[Q, R]], error: Exception) -> None:
         for member in members:

@@ -35,9 +35,9 @@ class BlockingRun:
     def __call__(self, group: Sequence[Steps[Any]], mode: Mode) -> list[Any]:
         """Run them; for each its result or the exception that it ended with.
 
-        Results of a WRITE are committed when this returns.
+        Results of one that writes are committed when this returns.
         """
-        if mode is Mode.WRITE:
+        if mode.writes:
             return self._write(group)
         if mode is Mode.SNAPSHOT:
             return [self._snapshot(steps) for steps in group]

@@ -24,7 +24,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from koboldfs.store.steps import Statement
 
 
-class unix_now(FunctionElement[int]):  # noqa: N801 - an SQL function, named like one
+class unix_now(FunctionElement[int]):
     """The database's clock in whole seconds, as queue columns hold it."""
 
     inherit_cache = True
@@ -81,7 +81,9 @@ class Phrase:
             sizes.append(size)
             params.extend(value)
             params.extend(value[-1:] * (size - len(value)))
-        return Statement(self._text(tuple(sizes)) if sizes else self._sql, tuple(params))
+        return Statement(
+            self._text(tuple(sizes)) if sizes else self._sql, tuple(params)
+        )
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> Statement | None:
         """An ``INSERT`` of all these rows; None if there are none."""
@@ -136,13 +138,15 @@ class Tongue:
         fixed = {name: binds[name].value for name in names if not binds[name].required}
         return Phrase(str(compiled), names, self.mark, fixed)
 
-    def _insert(self, table: Table, columns: Iterable[str], fixed: Mapping[str, Any]) -> Any:
+    def _insert(
+        self, table: Table, columns: Iterable[str], fixed: Mapping[str, Any]
+    ) -> Any:
         insert = {
             "postgresql": postgresql.insert,
             "sqlite": sqlite.insert,
             "mysql": mysql.insert,
         }[self.name]
-        blanks = {name: bindparam(name) for name in columns}
+        blanks: dict[str, Any] = {name: bindparam(name) for name in columns}
         return insert(table).values({**blanks, **constants(fixed)})
 
     def insert(self, table: Table, *columns: str, **fixed: Any) -> Phrase:
@@ -189,7 +193,9 @@ class Tongue:
             return statement.on_duplicate_key_update(changes)
         return statement.on_conflict_do_update(index_elements=list(keys), set_=changes)
 
-    def update(self, table: Table, columns: Sequence[str], keys: Sequence[str]) -> Phrase:
+    def update(
+        self, table: Table, columns: Sequence[str], keys: Sequence[str]
+    ) -> Phrase:
         """An ``UPDATE`` of `columns` where the `keys` are equal (blank ``key_X``)."""
         statement = table.update().values({name: bindparam(name) for name in columns})
         for name in keys:

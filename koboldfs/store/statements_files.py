@@ -17,6 +17,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    union_all,
 )
 
 from koboldfs.store.phrases import Tongue, listed, unix_now
@@ -63,6 +64,23 @@ def asked_again() -> dict[str, ColumnElement[Any]]:
     return {"flags": new}
 
 
+def _locked_uploads(fids: Any) -> Select[Any]:
+    return (
+        select(tempfile.c.fid)
+        .where(tempfile.c.fid.in_(fids))
+        .order_by(tempfile.c.fid)
+        .with_for_update()
+    )
+
+
+def _locked_closing(some: Select[Any], fids: Any, named: Any) -> Any:
+    """The uploads of `fids` (dmid is NULL), then the files of the keys; all locked."""
+    uploads = _locked_uploads(fids).cte("uploads")
+    files = some.where(named).order_by(file.c.fid).with_for_update().cte("files")
+    nothing: list[Any] = [literal_column("NULL")] * 3
+    return union_all(select(uploads.c.fid, *nothing), select(*files.c))
+
+
 class FileStatements:
     """Compiled for one dialect."""
 
@@ -90,11 +108,8 @@ class FileStatements:
         self.lock_keys = tongue.phrase(
             some.where(wanted).order_by(file.c.fid).with_for_update()
         )
-        self.lock_keys_or_fids = tongue.phrase(
-            some.where(or_(file.c.fid.in_(fids), wanted))
-            .order_by(file.c.fid)
-            .with_for_update()
-        )
+        self.lock_closing = tongue.phrase(_locked_closing(some, fids, wanted))
+        self.files_of = tongue.phrase(some.where(file.c.fid.in_(fids)))
         self.copies_of = tongue.phrase(
             select(file_on.c.fid, file_on.c.devid).where(file_on.c.fid.in_(fids))
         )
@@ -138,7 +153,7 @@ class FileStatements:
             file.update().values(devcount=counted).where(in_fids)
         )
         columns = FILE_COLUMNS
-        self.insert_files = tongue.insert_new(file, *columns)
+        self.insert_files = tongue.insert(file, *columns)
         self.replace_files = tongue.upsert(file, ["dmid", "dkey"], *columns)
         self.add_copies = tongue.insert_new(file_on, "fid", "devid")
         self.remove_copies = tongue.phrase(
@@ -192,23 +207,26 @@ class FileStatements:
                 *(tempfile.c[name] for name in ("fid", "createtime", *columns)),
             ).where(tempfile.c.fid.in_(fids))
         )
-        self.lock_uploads = tongue.phrase(
-            select(tempfile.c.fid)
-            .where(tempfile.c.fid.in_(fids))
-            .order_by(tempfile.c.fid)
-            .with_for_update()
-        )
+        self.lock_uploads = tongue.phrase(_locked_uploads(fids))
         self.forget_uploads = tongue.phrase(
             tempfile.delete().where(tempfile.c.fid.in_(fids))
         )
-        highest = [
-            select(func.max(table.c.fid)).scalar_subquery()
-            for table in (file, tempfile, file_on, file_to_delete2)
-        ]
+        tables = (file, tempfile, file_on, file_to_delete2)
+        highest = [select(func.max(one.c.fid)).scalar_subquery() for one in tables]
         self.highest_fids = tongue.phrase(select(*highest))
         if tongue.name == "postgresql":
-            self.last_drawn = tongue.phrase(
-                text("SELECT last_value FROM tempfile_fid_seq")
+            last = "(SELECT last_value FROM tempfile_fid_seq)"
+            self.last_drawn = tongue.phrase(text(f"SELECT {last}"))
+            known = ", ".join(
+                f"(SELECT coalesce(max(fid), 0) FROM {table.name})" for table in tables
+            )
+            #: Does nothing, not even a first draw, when nothing is above the sequence.
+            self.push_sequence = tongue.phrase(
+                text(
+                    "SELECT setval('tempfile_fid_seq', highest) FROM"
+                    f" (SELECT greatest({known}) AS highest) AS known"
+                    f" WHERE highest > {last}"
+                )
             )
             self.draw_above = tongue.phrase(
                 text("SELECT setval('tempfile_fid_seq', :fid)")
@@ -222,7 +240,7 @@ class FileStatements:
             )
 
     def _rows(self, tongue: Tongue) -> None:
-        fid = bindparam("fid")
+        fid: Any = bindparam("fid")
 
         def sums(table: Any) -> Any:
             return tongue.phrase(

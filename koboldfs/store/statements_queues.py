@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Integer,
     Table,
@@ -60,12 +62,14 @@ class QueueStatements:
     def _replications(self, tongue: Tongue) -> None:
         queue = file_to_replicate
         in_fids = queue.c.fid.in_(listed("fids"))
-        in_work = literal_column(str(IN_WORK))
-        again = literal_column(str(ASKED_AGAIN))
-        free = literal_column("0")
+        in_work: Any = literal_column(str(IN_WORK))
+        again: Any = literal_column(str(ASKED_AGAIN))
+        free: Any = literal_column("0")
         self.due_replications = self._due(queue, "fid", "failcount", "fromdevid")
         self.lease_replications = tongue.phrase(
-            queue.update().values(nexttry=unix_now() + _DELAY, flags=in_work).where(in_fids)
+            queue.update()
+            .values(nexttry=unix_now() + _DELAY, flags=in_work)
+            .where(in_fids)
         )
         self.drop_replications = tongue.phrase(
             queue.delete().where(in_fids, queue.c.flags == in_work)
@@ -156,7 +160,9 @@ class QueueStatements:
         )
         age = bindparam("age", type_=Integer)
         self.old_uploads = tongue.phrase(
-            select(oldest.c.fid).where(oldest.c.createtime <= unix_now() - age).limit(LIMIT)
+            select(oldest.c.fid)
+            .where(oldest.c.createtime <= unix_now() - age)
+            .limit(LIMIT)
         )
         self.take_uploads = tongue.phrase(
             select(tempfile.c.fid, tempfile.c.devids)
@@ -165,7 +171,9 @@ class QueueStatements:
             .with_for_update(skip_locked=True)
         )
         self.copies_on = tongue.phrase(
-            select(file_on.c.fid).where(file_on.c.devid == bindparam("devid")).limit(LIMIT)
+            select(file_on.c.fid)
+            .where(file_on.c.devid == bindparam("devid"))
+            .limit(LIMIT)
         )
 
         def capped(table: Table) -> object:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Table, bindparam, func, literal_column, select, text
+from sqlalchemy import Select, Table, bindparam, func, literal_column, select, text
 
 from koboldfs.store.phrases import Phrase, Tongue
 from koboldfs.store.schema import (
@@ -44,7 +45,9 @@ class TopologyStatements:
         self.tables = tongue.phrase(text(_TABLES[tongue.name]))
         self.lock_schema: Statement | None = None
         if tongue.name == "postgresql":
-            self.lock_schema = Statement(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+            self.lock_schema = Statement(
+                f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
+            )
 
     def _small_tables(self, tongue: Tongue) -> None:
         self.hosts = tongue.phrase(select(host).order_by(host.c.hostid))
@@ -57,7 +60,9 @@ class TopologyStatements:
             select(*columns, storage_class.c.hashtype).order_by(*ordered)
         )
         self.old_classes = tongue.phrase(
-            select(*columns, literal_column("NULL").label("hashtype")).order_by(*ordered)
+            select(*columns, literal_column("NULL").label("hashtype")).order_by(
+                *ordered
+            )
         )
         field, value = server_settings.c.field, server_settings.c.value
         self.settings = tongue.phrase(select(field, value).order_by(field))
@@ -99,7 +104,7 @@ class TopologyStatements:
         )
 
     def _emptiness(self, tongue: Tongue) -> None:
-        one = select(literal_column("1")).limit(1)
+        one: Select[Any] = select(literal_column("1")).limit(1)
         self.host_has_devices = tongue.phrase(
             one.select_from(device).where(device.c.hostid == bindparam("hostid"))
         )
@@ -116,7 +121,9 @@ class TopologyStatements:
             self._updates[key] = self.tongue.insert(table, *columns)
         return self._updates[key]
 
-    def update(self, table: Table, columns: Sequence[str], keys: Sequence[str]) -> Phrase:
+    def update(
+        self, table: Table, columns: Sequence[str], keys: Sequence[str]
+    ) -> Phrase:
         """An ``UPDATE`` of one of the small tables (blanks ``X`` and ``key_X``)."""
         key = ("update", table.name, *columns, "where", *keys)
         if key not in self._updates:

@@ -70,6 +70,15 @@ class Mode(Enum):
     SNAPSHOT = "snapshot"
     #: All or nothing, durable before the answer.
     WRITE = "write"
+    #: A WRITE whose first statement does all, except in rare cases that the steps
+    #: themselves begin and commit. Where a statement is a transaction by itself, that
+    #: saves the trip for the COMMIT. After a fault everything open is rolled back.
+    SINGLE = "single"
+
+    @property
+    def writes(self) -> bool:
+        """Whether it needs the right to change things."""
+        return self in (Mode.WRITE, Mode.SINGLE)
 
 
 @frozen
@@ -78,13 +87,16 @@ class Transaction(Generic[T]):
     called on the reactor's thread when a connection is there for it.
 
     `repeatable` says of a WRITE that running it again does no harm and gives the
-    caller a true answer, even if the first run had been committed after all.
+    caller a true answer, even if the first run had been committed after all. `racing`
+    says that a `DuplicateRow` only means that somebody was faster: it is run again,
+    and will find the other's row.
     """
 
     name: str
     steps: Callable[[], Steps[T]]
     mode: Mode = Mode.READ
     repeatable: bool = False
+    racing: bool = False
 
 
 class IRunner(Interface):

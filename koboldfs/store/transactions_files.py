@@ -77,8 +77,8 @@ def find_uploads(sql: Statements, fids: Sequence[int]) -> Steps[list[Upload | No
     """For each fid its open upload, or None."""
     reply = yield sql.uploads(fids=list(fids))
     found = {
-        row[0]: Upload(*row[:4], key=row[4] or "", devids=devids_of(row[5]))
-        for row in reply.rows
+        fid: Upload(fid, createtime, classid, dmid, key or "", devids_of(devids))
+        for fid, createtime, classid, dmid, key, devids in reply.rows
     }
     return [found.get(fid) for fid in fids]
 

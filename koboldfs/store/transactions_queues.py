@@ -43,7 +43,9 @@ def take_replications(
     ]
 
 
-def finish_replications(sql: Statements, done: Sequence[ReplicationDone]) -> Steps[None]:
+def finish_replications(
+    sql: Statements, done: Sequence[ReplicationDone]
+) -> Steps[None]:
     """Record copies, recount, and remove or put off the rows that are in work.
 
     Rows that are not in work (their lease ended and somebody else finished them, and

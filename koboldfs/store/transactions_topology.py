@@ -120,7 +120,8 @@ def _host_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_taken(rows: Reply, values: Mapping[str, Any], hostid: int) -> None:
     for row in rows.rows:
         if row[0] != hostid and (
-            values.get("hostip", row) == row[5] or values.get("altip") == (row[6] or row)
+            values.get("hostip", row) == row[5]
+            or values.get("altip") == (row[6] or row)
         ):
             raise DuplicateRow
 
@@ -249,9 +250,7 @@ def create_class(
     classid: int = max((row[0] for row in classes.rows), default=0) + 1
     columns = _without_hashtype(values, with_hashtype)
     try:
-        yield _insert(
-            sql, storage_class, columns | {"dmid": dmid, "classid": classid}
-        )
+        yield _insert(sql, storage_class, columns | {"dmid": dmid, "classid": classid})
     except DuplicateRow as fault:
         raise Again from fault
     yield quiet(sql.notice())
@@ -270,7 +269,9 @@ def update_class(
     yield sql.lock_domain(dmid=dmid)
     classes = yield sql.classes_of(dmid=dmid)
     keys = {"dmid": dmid, "classid": classid}
-    if any(row[0] != classid and row[1] == columns["classname"] for row in classes.rows):
+    if any(
+        row[0] != classid and row[1] == columns["classname"] for row in classes.rows
+    ):
         raise DuplicateRow
     if any(row[0] == classid for row in classes.rows):
         yield _update(sql, storage_class, columns, **keys)

@@ -1,11 +1,12 @@
 """Transactions that hand out fids, and those that make uploads files.
 
 How a key gets its new file when several trackers close at once (PostgreSQL, READ
-COMMITTED): the upload rows are locked first, so that one fid is closed once; then the
-rows of the keys. A key that has a row keeps it and gets the new fid in it, never by
-DELETE and INSERT, so that whoever waits for the row finds its successor. A key that
-has none is inserted; if somebody was faster, nothing is inserted, and we look again.
-Thus every fid that a key ever had is seen by the one who replaces it, and queued.
+COMMITTED): the upload rows are locked, so that one fid is closed once, and the rows of
+the keys. A key that has a row keeps it and gets the new fid in it, never by DELETE and
+INSERT, so that whoever waits for the row finds its successor. A key that has none is
+inserted; if somebody was faster, that breaks the unique rule, and the transaction is
+run again (`Transaction.racing`). Thus every fid that a key ever had is seen by the one
+who replaces it, and queued for deletion.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from attrs import frozen
 from koboldfs.errors import FidInUse, NoUpload
 from koboldfs.model.entities import Closing, Removal
 from koboldfs.store.statements import Statements
-from koboldfs.store.steps import Again, Row, Steps, quiet
+from koboldfs.store.steps import Again, Row, Statement, Steps, quiet
 from koboldfs.store.transactions_files import Name, by_domain, delete
 
 CLOSED, REPEATED, NO_UPLOAD = "closed", "repeated", "no_upload"
@@ -27,8 +28,6 @@ CLOSED, REPEATED, NO_UPLOAD = "closed", "repeated", "no_upload"
 MAX_DRAWS = 5
 #: Changes of one `apply` that go into one statement: engines limit its parameters.
 MAX_RUN = 256
-#: How often a key is looked at again when it appears and vanishes under our hands.
-MAX_LOOKS = 5
 
 
 @frozen
@@ -74,19 +73,17 @@ def push_sequence(sql: Statements) -> Steps[None]:
 
     On PostgreSQL nobody draws while we look: neither we nor MogileFS can insert.
     """
-    if sql.tongue.name != "postgresql":
-        return
-    yield quiet(sql.lock_draws())
-    drawn = yield sql.last_drawn()
-    known = yield sql.highest_fids()
-    highest = max(value or 0 for value in known.rows[0])
-    if highest > drawn.rows[0][0]:
-        yield quiet(sql.draw_above(fid=highest))
+    if sql.tongue.name == "postgresql":
+        yield quiet(sql.lock_draws(), sql.push_sequence())
 
 
 def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
-    """The rows' own default draws. Equal rows are the same to whoever asked."""
-    answers: list[int] = []
+    """The rows' own default draws; a statement that is a transaction by itself.
+
+    A fid that is known already is thrown away in a second transaction; should we die
+    before that, the upload that nobody was told of expires. Equal rows are the same
+    to whoever asked for them.
+    """
     free: dict[tuple[int, int, str, str], list[int]] = {}
     missing: Sequence[Opening] = wanted
     for _ in range(MAX_DRAWS):
@@ -96,17 +93,20 @@ def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[lis
         for *row, fid, used in reply.rows:
             if not used:
                 free.setdefault((row[0], row[1], row[2], row[3]), []).append(fid)
-        taken = [row[4] for row in reply.rows if row[5]]
+        taken = [row for row in reply.rows if row[5]]
         if not taken:
-            break
-        yield quiet(sql.forget_uploads(fids=taken))
-        yield from push_sequence(sql)
-        missing = [_as_opening(row) for row in reply.rows if row[5]]
-    else:
-        raise Again
-    for one in wanted:
-        answers.append(free[one.classid, one.dmid, one.key, one.devids].pop())
-    return answers
+            return [
+                free[one.classid, one.dmid, one.key, one.devids].pop() for one in wanted
+            ]
+        yield quiet(
+            Statement("BEGIN"),
+            sql.lock_draws(),
+            sql.push_sequence(),
+            sql.forget_uploads(fids=[row[4] for row in taken]),
+            Statement("COMMIT"),
+        )
+        missing = [_as_opening(row) for row in taken]
+    raise Again
 
 
 def _as_opening(row: Row) -> Opening:
@@ -128,24 +128,30 @@ def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
 
 def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[str]]:
     """For each closing its outcome; fids and names must all be different."""
-    fids = [one.fid for one in closings]
-    reply = yield sql.lock_uploads(fids=fids)
-    uploads = {row[0] for row in reply.rows}
-    live, holders = yield from _look(sql, closings)
+    uploads, holders = yield from _lock(sql, closings)
+    live: dict[int, Row] = {}
+    if len(uploads) < len(closings):
+        # What was seen of files may be older than what was seen of uploads.
+        reply = yield sql.files_of(fids=[one.fid for one in closings])
+        live = {row[0]: row for row in reply.rows}
     outcomes = [_outcome(one, uploads, live) for one in closings]
-    ready = [
-        one for one, out in zip(closings, outcomes, strict=True) if out == CLOSED
-    ]
+    ready = [one for one, out in zip(closings, outcomes, strict=True) if out == CLOSED]
     if ready:
-        replaced = yield from _take_names(sql, ready, holders)
+        held = [one for one in ready if (one.dmid, one.key) in holders]
+        new = [one for one in ready if (one.dmid, one.key) not in holders]
+        replaced = sorted(holders[one.dmid, one.key] for one in held)
         yield quiet(
-            sql.queue_deletion.rows([{"fid": fid} for fid in sorted(replaced)]),
+            sql.insert_files.rows([_file(one) for one in new]),
+            sql.replace_files.rows([_file(one) for one in held]),
+            sql.queue_deletion.rows([{"fid": fid} for fid in replaced]),
             sql.add_copies.rows(
                 [{"fid": one.fid, "devid": n} for one in ready for n in set(one.devids)]
             ),
             sql.set_class_checksum.rows(
                 [
-                    _sum(one.fid, one.class_checksum.hashtype, one.class_checksum.digest)
+                    _sum(
+                        one.fid, one.class_checksum.hashtype, one.class_checksum.digest
+                    )
                     for one in ready
                     if one.class_checksum
                 ]
@@ -175,46 +181,21 @@ def _outcome(closing: Closing, uploads: set[int], live: dict[int, Row]) -> str:
     return CLOSED if closing.fid in uploads else NO_UPLOAD
 
 
-def _look(
-    sql: Statements, closings: Iterable[Closing]
-) -> Steps[tuple[dict[int, Row], dict[Name, int]]]:
-    """Lock what the closings' fids and keys are now: rows by fid, fids by name."""
-    closings = list(closings)
+def _lock(
+    sql: Statements, closings: Sequence[Closing]
+) -> Steps[tuple[set[int], dict[Name, int]]]:
+    """Lock the closings' uploads and keys: which uploads there are, fids by name."""
+    uploads: set[int] = set()
+    names: dict[Name, int] = {}
     fids = [one.fid for one in closings]
-    rows: list[Row] = []
     for dmid, keys in by_domain((one.dmid, one.key) for one in closings).items():
-        reply = yield sql.lock_keys_or_fids(fids=fids, dmid=dmid, keys=keys)
-        rows.extend(reply.rows)
-    live = {row[0]: row for row in rows}
-    names = {(row[1], row[2]): row[0] for row in rows}
-    return live, names
-
-
-def _take_names(
-    sql: Statements, closings: Sequence[Closing], holders: dict[Name, int]
-) -> Steps[set[int]]:
-    """Make each key point at its new fid; returns the fids that they replace."""
-    replaced: set[int] = set()
-    waiting = list(closings)
-    for _ in range(MAX_LOOKS):
-        held = [one for one in waiting if (one.dmid, one.key) in holders]
-        if held:
-            replaced.update(holders[one.dmid, one.key] for one in held)
-            yield quiet(sql.replace_files.rows([_file(one) for one in held]))
-        waiting = [one for one in waiting if (one.dmid, one.key) not in holders]
-        insert = sql.insert_files.rows([_file(one) for one in waiting])
-        if insert is None:
-            return replaced
-        reply = yield insert
-        if reply.count == len(waiting):
-            return replaced
-        _, holders = yield from _look(sql, waiting)
-        ours = {one.fid for one in waiting}
-        waiting = [
-            one for one in waiting if holders.get((one.dmid, one.key)) != one.fid
-        ]
-        holders = {name: fid for name, fid in holders.items() if fid not in ours}
-    raise Again
+        reply = yield sql.lock_closing(fids=fids, dmid=dmid, keys=keys)
+        for fid, dmid_found, key, _ in reply.rows:
+            if dmid_found is None:
+                uploads.add(fid)
+            else:
+                names[dmid_found, key] = fid
+    return uploads, names
 
 
 def _file(one: Closing) -> dict[str, int | str]:

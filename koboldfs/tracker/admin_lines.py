@@ -4,7 +4,9 @@ Words are matched by their beginning (``!jobsfoo`` is ``!jobs``), but ``!stats``
 it is. An unknown word gives the help text. The answer ends with a line of one dot.
 
 ``!version`` is KoboldFS's own version, `koboldfs.__version__`. The workers of MogileFS
-are processes; ours are tasks of one process, whose pid stands for them all.
+are processes; ours are tasks of one process, whose pid stands for them all. A job of
+MogileFS that needs no workers here (job_master, queryworker) is confirmed by ``!want``
+and changes nothing, as MogileFS does with a second monitor.
 """
 
 from __future__ import annotations
@@ -136,8 +138,11 @@ class AdminLines:
         try:
             self.jobs.want(job, count)
         except LookupError:
-            known = ", ".join(sorted({*MOGILEFS_JOBS, *self.jobs.counts()}))
-            return f"ERROR: Invalid class '{printable(job)}'.  Valid classes: {known}"
+            if job not in MOGILEFS_JOBS:
+                ours = sorted(set(self.jobs.counts()).difference(MOGILEFS_JOBS))
+                known = ", ".join((*MOGILEFS_JOBS, *ours))
+                shown = printable(job)
+                return f"ERROR: Invalid class '{shown}'.  Valid classes: {known}"
         return f"Now desiring {count} children doing '{printable(job)}'."
 
     def _to(self, rest: str) -> str:

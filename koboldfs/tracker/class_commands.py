@@ -14,8 +14,8 @@ from koboldfs.tracker.call import (
     optional,
 )
 
-#: What a class without a policy has, unless the setting `kobold_policy` says more.
-MOGILEFS_POLICY = "MultipleHosts()"
+#: What rules a class without a policy, unless the setting `kobold_policy` says more.
+DEFAULT_POLICY = "AllHosts()"
 #: A class may ask for these; others would be unknown to a MogileFS on our database.
 _CLASS_HASHTYPES = {HASH_NAMES[kind]: kind for kind in (MD5, SHA1)}
 _NO_HASHTYPE = "NONE"
@@ -31,7 +31,7 @@ async def get_domains(services: Services, call: Call) -> Pairs:
     that rules, if the class names none) and `...hashtype`.
     """
     view = services.view
-    policy = view.settings.get("kobold_policy") or MOGILEFS_POLICY
+    policy = view.settings.get("kobold_policy") or DEFAULT_POLICY
     domains = sorted(view.domains.values(), key=lambda domain: domain.dmid)
     pairs: Pairs = [("domains", len(domains))]
     for i, domain in enumerate(domains, 1):

@@ -16,6 +16,7 @@ from koboldfs.errors import DatabaseFault, KoboldError, UnknownCommand
 from koboldfs.interfaces import ITrackerCall
 from koboldfs.tracker.call import Call, Pairs, Services, TrackerCommand
 from koboldfs.tracker.class_commands import CLASS_COMMANDS
+from koboldfs.tracker.device_commands import DEVICE_COMMANDS
 from koboldfs.tracker.file_commands import FILE_COMMANDS
 from koboldfs.tracker.host_commands import HOST_COMMANDS
 from koboldfs.tracker.list_commands import LIST_COMMANDS
@@ -26,6 +27,7 @@ COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
     FILE_COMMANDS,
     LIST_COMMANDS,
     HOST_COMMANDS,
+    DEVICE_COMMANDS,
     CLASS_COMMANDS,
     SETTING_COMMANDS,
     PLAIN_COMMANDS,

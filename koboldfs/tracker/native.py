@@ -1,14 +1,14 @@
 """The native door (port 9876): connections, their limits and their deadlines.
 
 A connection runs one request at a time. What arrives meanwhile waits in the socket: at
-most one read of it is held here. The factory sweeps over all connections every few seconds
-instead of setting a timer for each request.
+most one read of it is held here. The factory sweeps over all connections every few
+seconds, instead of a timer for each request.
 
     a connection is      it is ended when
     idle                 nothing came for `IDLE_SECONDS`, or room is needed for another
     in a request         the request was not whole after `STALL_SECONDS`
     in an upload         we wait for bytes and none came for `STALL_SECONDS`
-    in a download        the client took nothing for `STALL_SECONDS`
+    choked               the client took none of its replies for `STALL_SECONDS`
     in a transaction     it is older than `TRANSACTION_SECONDS`
     closing              what is left to send was not taken in `STALL_SECONDS`
     at work              (never: city hall and the outer walls have deadlines)
@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from koboldfs.tracker.native_body import Body, ClientLost
 from koboldfs.tracker.native_commands import (
@@ -52,8 +54,13 @@ IDLE_SECONDS = 3600.0
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
+@implementer(IPushProducer)
 class NativeProtocol(Protocol):
-    """One connection; an `Exchange` for its commands."""
+    """One connection; an `Exchange` for its commands.
+
+    It is its transport's producer all the time: a client that does not take its replies
+    gets no further ones, be they files or the replies to requests it sent ahead.
+    """
 
     log = Logger()
     factory: NativeFactory
@@ -61,12 +68,14 @@ class NativeProtocol(Protocol):
     session: Session
 
     def __init__(self) -> None:
-        self.lost = False
-        self.closing = False
-        self.running: str | None = None
         self.active_at = 0.0
-        self._parser = RequestParser()
+        self._running: str | None = None
+        self._lost = False  # the transport is gone
+        self._closed = False  # nothing more is read
+        self._ending = False  # close when the request under way is done
+        self._choked_at: float | None = None  # since then the client takes nothing
         self._version = 1
+        self._parser = RequestParser()
         self._body: Body | None = None
         self._download: Download | None = None
         self._advancing = False
@@ -76,29 +85,28 @@ class NativeProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Let it in if there is room."""
-        self.active_at = self.factory.clock.seconds()
+        clock = self.factory.clock
+        self.active_at = clock.seconds()
         peer = self.transport.getPeer()
         host = peer.host if isinstance(peer, (IPv4Address, IPv6Address)) else ""
         self.session = Session(
-            self.factory.namespace,
-            self.factory.checksums,
-            self.factory.clock.seconds,
-            host,
+            self.factory.namespace, self.factory.checksums, clock.seconds, host
         )
         if not self.factory.admit(self):
-            self.lost = True
-            self.transport.abortConnection()
+            self.end()
             return
+        self.transport.registerProducer(self, True)
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
             set_no_delay(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes of a request or of a body."""
-        if self.closing:
+        if self._closed:
             return
         parser = self._parser
-        if parser.idle or self._body is not None or self.running is not None:
+        if parser.idle or self._body is not None:
+            # Not for each piece of a request: it has its time as a whole.
             self.active_at = self.factory.clock.seconds()
         parser.feed(data)
         self._advance()
@@ -107,14 +115,35 @@ class NativeProtocol(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The client is gone: its upload and its transaction are thrown away."""
-        if not self.factory.connections.pop(self, False):
+        self._lost = self._closed = True
+        if not self.factory.forget(self):
             return
-        self.lost = self.closing = True
         if self._body is not None:
             self._body.fail(ClientLost())
         self.session.lost()
-        if self.running is None:
+        if self._running is None:
             self._forget_transaction()
+
+    # --- IPushProducer, towards the transport
+
+    def pauseProducing(self) -> None:
+        """The client does not take its replies."""
+        self._choked_at = self.factory.clock.seconds()
+        if self._download is not None:
+            self._download.pause()
+
+    def resumeProducing(self) -> None:
+        """The client took them."""
+        self._choked_at = None
+        if self._download is not None:
+            self._download.resume()
+        self._advance()
+
+    def stopProducing(self) -> None:
+        """The client is gone; `connectionLost` follows."""
+        self._choked_at = None
+        if self._download is not None:
+            self._download.stop()
 
     def _acknowledge(self) -> None:
         """Have the kernel acknowledge what came without waiting for our reply.
@@ -136,7 +165,7 @@ class NativeProtocol(Protocol):
             return
         self._advancing = True
         try:
-            while not self.closing:
+            while not (self._closed or self._waits_for_client()):
                 event = self._parser.next()
                 if event is None:
                     break
@@ -146,6 +175,10 @@ class NativeProtocol(Protocol):
         finally:
             self._advancing = False
         self._update_reading()
+
+    def _waits_for_client(self) -> bool:
+        """Whether no request is begun before earlier replies were taken."""
+        return self._running is None and self._choked_at is not None
 
     def _take(self, event: Request | Size | End | bytes) -> None:
         if isinstance(event, Request):
@@ -163,11 +196,14 @@ class NativeProtocol(Protocol):
 
     def _update_reading(self) -> None:
         """Pause the client while its bytes have no place to go."""
-        if self.lost:
+        if self._lost:
             return
         body = self._body
-        held = self._parser.held and self._parser.unread_bytes > 0
-        wanted = not (held or (body is not None and body.full))
+        blocked = self._parser.held or self._waits_for_client()
+        wanted = not (
+            (blocked and self._parser.unread_bytes > 0)
+            or (body is not None and body.full)
+        )
         if body is not None and body.awaited and wanted:
             self.active_at = self.factory.clock.seconds()
         if wanted != self._reading:
@@ -184,6 +220,7 @@ class NativeProtocol(Protocol):
         else:
             values = native.error_values("bad_request", why)
             self.send(native.frame(Code.ERR_RESET, 0, values))
+        self._closed = True
         self.close()
 
     # --- requests
@@ -198,8 +235,8 @@ class NativeProtocol(Protocol):
             self.send(bytes((Code.ERR_COMMAND,)))
             self._parser.next_request()
             return
-        self.running = entry.run.__name__
-        self.factory.requests[self.running] += 1
+        self._running = entry.run.__name__
+        self.factory.requests[self._running] += 1
         Deferred.fromCoroutine(self._run(entry, request)).addErrback(self._defect)
 
     async def _run(self, entry: Entry, request: Request) -> None:
@@ -207,16 +244,15 @@ class NativeProtocol(Protocol):
             await self._run_v1(entry, request.arguments)
         else:
             await self._run_v2(entry, request)
-        self.running = self._body = self._download = None
+        self._running = self._body = self._download = None
         self.active_at = self.factory.clock.seconds()
-        if self.lost:
+        if self._lost:
             self._forget_transaction()
-            return
-        if self.closing:
-            self.transport.loseConnection()
-            return
-        self._parser.next_request()
-        self._advance()
+        elif self._ending:
+            self.close()
+        elif not self._closed:
+            self._parser.next_request()
+            self._advance()
 
     async def _run_v1(self, entry: Entry, arguments: tuple[bytes, ...]) -> None:
         try:
@@ -268,28 +304,27 @@ class NativeProtocol(Protocol):
         return True
 
     def _break(self, error: Exception) -> None:
-        if not self.lost:
+        """The client cannot be told that its file is not whole: hang up on it."""
+        if not self._lost:
             self.log.warn("a GET was broken off: {error!r}", error=error.__cause__)
-            self.closing = True
-            self.transport.abortConnection()
+            self.end()
 
     def _log_defect(self, error: Exception) -> None:
-        if is_defect(error) and not self.lost:
+        if is_defect(error) and not self._lost:
             self.log.failure(
                 "native {command} failed",
                 failure=Failure(error),
-                command=self.running,
+                command=self._running,
             )
 
     def _defect(self, failure: Failure) -> None:
         """An error in this room itself: the connection cannot be trusted any more."""
         self.log.failure("the native door failed", failure=failure)
-        self.running = None
-        self.closing = True
-        if not self.lost:
-            self.transport.abortConnection()
-        else:
+        self._running = None
+        if self._lost:
             self._forget_transaction()
+        else:
+            self.end()
 
     def _forget_transaction(self) -> None:
         Deferred.fromCoroutine(self.session.abort()).addErrback(
@@ -300,7 +335,7 @@ class NativeProtocol(Protocol):
 
     def send(self, data: bytes) -> None:
         """See `Exchange`."""
-        if not self.lost:
+        if not self._lost:
             self.transport.write(data)
 
     def sized_body(self) -> Body:
@@ -317,42 +352,52 @@ class NativeProtocol(Protocol):
 
     def download(self, head: bytes, digests: list[Any], *, chunked: bool) -> Download:
         """See `Exchange`."""
-        seconds = self.factory.clock.seconds
         self._download = Download(
-            self.transport, head, digests, seconds, chunked=chunked
+            self.transport,
+            head,
+            digests,
+            chunked=chunked,
+            paused=self._choked_at is not None,
         )
         return self._download
 
-    # --- limits
+    # --- ends and limits
 
     def close(self) -> None:
-        """End the connection when what is under way is done."""
-        self.closing = True
-        if self.running is None and not self.lost:
+        """End the connection when the request under way is answered."""
+        self._ending = True
+        if self._running is None and not self._lost:
+            self._closed = True
+            self.active_at = self.factory.clock.seconds()
+            self.transport.unregisterProducer()
             self.transport.loseConnection()
+
+    def end(self) -> None:
+        """End the connection now."""
+        self._closed = True
+        self.transport.abortConnection()
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is lost when the connection ends now."""
-        waits = self.running is None and self._parser.idle
+        """Whether nothing is lost if the connection ends now."""
+        waits = self._running is None and self._parser.idle and not self._closed
         return waits and self.session.transaction is None
 
     def overdue(self, now: float) -> str | None:
         """What the connection waited for too long, if anything."""
         quiet = now - self.active_at
         transaction = self.session.transaction
-        if transaction is not None:
-            if now - transaction.began_at > TRANSACTION_SECONDS:
-                return "the end of a transaction"
-        if self._download is not None and self._download.paused_at is not None:
-            late = now - self._download.paused_at > STALL_SECONDS
-            return "the client to take a file" if late else None
+        if transaction is not None and now - transaction.began_at > TRANSACTION_SECONDS:
+            return "the end of a transaction"
+        if self._choked_at is not None:
+            late = now - self._choked_at > STALL_SECONDS
+            return "replies to be taken" if late else None
         if self._body is not None and self._body.awaited:
             return "the bytes of an upload" if quiet > STALL_SECONDS else None
-        if self.running is not None:
+        if self._running is not None:
             return None
-        if self.closing:
-            return "the last bytes to be taken" if quiet > STALL_SECONDS else None
+        if self._closed:
+            return "the last reply to be taken" if quiet > STALL_SECONDS else None
         if not self._parser.idle:
             return "the rest of a request" if quiet > STALL_SECONDS else None
         return "a request" if quiet > IDLE_SECONDS else None

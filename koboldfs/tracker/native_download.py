@@ -1,17 +1,17 @@
 """A file on its way from a storage node through us to a native client.
 
 `Download` stands between the node's producer and the client's transport: it digests
-what passes, puts the protocol's words around it, and lets the transport pause the
-producer. `Collection` takes a small file whole, so that it is checked before its first byte goes
-out and leaves in one packet.
+what passes, puts the protocol's words around it, and lets a slow client pause the
+producer. `Collection` takes a small file whole, so that it is checked before its first
+byte goes out and leaves in one packet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer
 from zope.interface import implementer
 
 from koboldfs.wire.native import u32
@@ -45,13 +45,12 @@ class Collection:
         self._pieces.append(data)
 
 
-@implementer(IConsumer, IPushProducer)
+@implementer(IConsumer)
 class Download:
     """Bytes to the client as they come; `head` goes out with the first of them.
 
     `chunked`: every piece is preceded by its length (version 2). `digests` are fed with
-    all that passes. `paused_at` is the time (seconds) since when the client takes
-    nothing, None while it does.
+    all that passes. Whoever owns the transport says `pause`, `resume` and `stop`.
     """
 
     def __init__(
@@ -59,18 +58,18 @@ class Download:
         transport: Any,
         head: bytes,
         digests: Sequence[Any],
-        seconds: Callable[[], float],
         *,
         chunked: bool,
+        paused: bool = False,
     ) -> None:
         self.begun = False
         self.sent_bytes = 0
-        self.paused_at: float | None = None
         self._transport: Any = transport
         self._head = head
         self._digests = digests
-        self._seconds = seconds
         self._chunked = chunked
+        self._paused = paused
+        self._stopped = False
         self._producer: Any = None
 
     # --- IConsumer, towards the node
@@ -79,15 +78,16 @@ class Download:
         """See `IConsumer`; a pull producer is refused."""
         if not streaming:
             raise ValueError("only push producers are known here")
+        if self._stopped:
+            producer.stopProducing()
+            return
         self._producer = producer
-        self.paused_at = None
-        self._transport.registerProducer(self, True)
+        if self._paused:
+            producer.pauseProducing()
 
     def unregisterProducer(self) -> None:
         """See `IConsumer`."""
         self._producer = None
-        self.paused_at = None
-        self._transport.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         """See `IConsumer`."""
@@ -102,23 +102,23 @@ class Download:
             parts.insert(0, self._head)
         self._transport.writeSequence(parts)
 
-    # --- IPushProducer, towards the transport
+    # --- the transport's side
 
-    def pauseProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused_at = self._seconds()
+    def pause(self) -> None:
+        """The client does not take bytes as fast as they come."""
+        self._paused = True
         if self._producer is not None:
             self._producer.pauseProducing()
 
-    def resumeProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused_at = None
+    def resume(self) -> None:
+        """The client took what there was."""
+        self._paused = False
         if self._producer is not None:
             self._producer.resumeProducing()
 
-    def stopProducing(self) -> None:
-        """See `IPushProducer`."""
-        self.paused_at = None
+    def stop(self) -> None:
+        """The client is gone."""
+        self._stopped = True
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()

@@ -38,10 +38,10 @@ from koboldfs.errors import KoboldError, LineTooLong
 from koboldfs.tracker.admin_lines import AdminLines
 from koboldfs.tracker.call import Pairs
 from koboldfs.tracker.commands import Commands, error_words
+from koboldfs.tracker.lines import LineBuffer
 from koboldfs.tracker.stats import Statistics, shown_line
 from koboldfs.tracker.watchers import Watchers
 from koboldfs.wire.tracker import (
-    MAX_LINE_BYTES,
     AdminLine,
     format_error,
     format_lines,
@@ -96,8 +96,7 @@ class TrackerProtocol(Protocol):
     def __init__(self, door: FrontDoor) -> None:
         self._door = door
         self.client_ip = ""
-        self._partial = bytearray()  # a line whose end has not come yet
-        self._swallowing = False  # the line was too long already; look for its end
+        self._lines = LineBuffer()
         self._waiting: deque[tuple[bytes | None, float]] = deque()  # None: too long
         self._waiting_bytes = 0
         self._running: Running | None = None
@@ -128,7 +127,7 @@ class TrackerProtocol(Protocol):
         """End: what is under way goes on without a reader, the rest is forgotten."""
         self._gone = self._ended = True
         self._waiting.clear()
-        self._partial.clear()
+        self._lines.clear()
         self._replies.clear()
         self._stop_timers()
         self._door.connections.discard(self)
@@ -145,7 +144,7 @@ class TrackerProtocol(Protocol):
     def finish(self) -> None:
         """Take no more requests; close when those that came are answered."""
         self._ended = True
-        self._partial.clear()
+        self._lines.clear()
         if self._reading:
             self._reading = False
             self.transport.pauseProducing()
@@ -167,45 +166,17 @@ class TrackerProtocol(Protocol):
         """Take the lines apart and begin what can be begun."""
         if self._ended:
             return
-        if b"\n" not in data:
-            self._take_partial(data)
-        else:
-            lines = data.split(b"\n")
-            rest = lines.pop()
-            if self._swallowing:
-                self._swallowing = False
-                del lines[0]
-            elif self._partial:
-                lines[0] = bytes(self._partial) + lines[0]
-                self._partial.clear()
-            self._take_lines(lines)
-            if rest:
-                self._take_partial(rest)
-        if self._waiting:
-            self._take_turn()
-
-    def _take_partial(self, data: bytes) -> None:
-        if self._swallowing:
+        lines = self._lines.feed(data)
+        if not lines:
             return
-        if len(self._partial) + len(data) > MAX_LINE_BYTES + 1:  # a CR may be its end
-            self._partial.clear()
-            self._swallowing = True
-            self._waiting.append((None, self._door.clock.seconds()))
-        else:
-            self._partial += data
-
-    def _take_lines(self, lines: list[bytes]) -> None:
         now = self._door.clock.seconds()
         for line in lines:
-            if not line or line == b"\r":
-                continue
-            if len(line) > MAX_LINE_BYTES and len(line.removesuffix(b"\r")) > (
-                MAX_LINE_BYTES
-            ):
+            if line is None:
                 self._waiting.append((None, now))
-            else:
+            elif line and line != b"\r":
                 self._waiting.append((line, now))
                 self._waiting_bytes += len(line)
+        self._take_turn()
 
     def waiting_lines(self) -> list[str]:
         """The requests that wait, for `!queue`."""
@@ -265,14 +236,17 @@ class TrackerProtocol(Protocol):
             self._ended = True
             self._waiting.clear()
 
-    def _go_on(self, _: object, running: Running) -> None:
+    def _go_on(self, result: object, running: Running) -> None:
         """Run a command's coroutine until it ends or waits for a Deferred.
 
-        When that fires we are called again, as its callback; the coroutine then takes
-        its result, or failure, by itself.
+        When that fires we are called again, as its callback: the coroutine takes its
+        result by itself, a failure has to be thrown into it.
         """
         try:
-            awaited = running.work.send(None)
+            if isinstance(result, Failure):
+                awaited = result.throwExceptionIntoGenerator(running.work)
+            else:
+                awaited = running.work.send(None)
         except StopIteration as end:
             reply = self._ok(end.value, running)
         except Exception as error:

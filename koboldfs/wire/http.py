@@ -34,10 +34,10 @@ MAX_VALUE_BYTES = 1024
 _AUTHORITY = re.compile(rb"(?i:https?)://[^/?#]*")
 _DEVICE = rb"/dev([1-9][0-9]{0,8})"
 _USAGE = re.compile(_DEVICE + rb"/usage")
-_TEST = re.compile(_DEVICE + rb"/(test-write/(?:test-write-(?:0|[1-9][0-9]?)|test-md5))")
-_FOLDER = re.compile(
-    _DEVICE + rb"/(test-write|[0-9](?:/[0-9]{3}(?:/[0-9]{3})?)?)/?"
+_TEST = re.compile(
+    _DEVICE + rb"/(test-write/(?:test-write-(?:0|[1-9][0-9]?)|test-md5))"
 )
+_FOLDER = re.compile(_DEVICE + rb"/(test-write|[0-9](?:/[0-9]{3}(?:/[0-9]{3})?)?)/?")
 _RANGE = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})", re.IGNORECASE)
 _MD5 = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')

@@ -111,6 +111,8 @@ def parse_reply(line: bytes) -> Reply:
     if match[2] == "OK":
         return Reply(number, parse_arguments(rest))
     code, _, text = rest.partition(" ")
+    if not code:
+        raise SyntaxFault("an error without a code")
     return Reply(number, {}, code, unescape(text))
 
 

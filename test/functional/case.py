@@ -36,8 +36,22 @@ class FunctionalCase(SynchronousTestCase):
 
     def run(self, result: Any) -> None:
         """Run the test; if it failed, show what the nodes had to say."""
-        before = len(result.failures) + len(result.errors)
-        super().run(result)
-        if len(result.failures) + len(result.errors) > before:
-            for cluster in getattr(self, "clusters", []):
-                print(f"=== {self.id()}\n{cluster.story}")
+        failures: list[Any] = []
+        originals = {name: getattr(result, name) for name in ("addFailure", "addError")}
+
+        def noting(original: Any) -> Any:
+            def note(test: Any, failure: Any) -> None:
+                failures.append(failure)
+                original(test, failure)
+
+            return note
+
+        for name, original in originals.items():
+            setattr(result, name, noting(original))
+        try:
+            super().run(result)
+        finally:
+            for name, original in originals.items():
+                setattr(result, name, original)
+        for cluster in getattr(self, "clusters", []) if failures else []:
+            print(f"=== {self.id()}\n{cluster.story}")

@@ -103,6 +103,7 @@ class Node:
     ports: Ports
     arguments: list[str] = field(factory=list)
     is_tracker: bool = True
+    is_storage: bool = True
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -127,12 +128,13 @@ class Node:
             for door, port, here in (
                 ("tracker", self.ports.tracker, self.is_tracker),
                 ("native", self.ports.native, self.is_tracker),
-                ("storage", self.ports.storage, True),
-                ("sidechannel", self.ports.sidechannel, True),
+                ("storage", self.ports.storage, self.is_storage),
+                ("sidechannel", self.ports.sidechannel, self.is_storage),
             )
             if here
         ]
-        roles = ["--tracker", "--storage"] if self.is_tracker else ["--storage"]
+        roles = ["--tracker"] if self.is_tracker else []
+        roles += ["--storage"] if self.is_storage else []
         identity = [f"--host-name={self.name}", f"--host-ip={self.address}"]
         quiet = ["--nodaemon", "--pidfile=", f"--logfile={self.log}"]
         mine = [*roles, *identity, *listen, *self.arguments]
@@ -155,6 +157,11 @@ class Node:
     def running(self) -> bool:
         """Whether the process lives."""
         return self.process is not None and self.process.poll() is None
+
+    def must_run(self) -> None:
+        """Raises AssertionError, with its last words, if the process has ended."""
+        if not self.running:
+            raise AssertionError(f"{self.name} has ended:\n{self.last_words()}")
 
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL, no last words."""
@@ -266,8 +273,7 @@ class Cluster:
                 )
 
     def _sees_all(self, node: Node) -> bool:
-        if not node.running:
-            raise AssertionError(f"{node.name} has ended:\n{node.last_words()}")
+        node.must_run()
         here = [other.name for other in self.nodes if other.running]
         with node.tracker(5) as tracker:
             ready = {

@@ -1,0 +1,1 @@
+"""Measures KoboldFS beside the limits of the machine that it runs on."""

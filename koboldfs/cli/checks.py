@@ -1,0 +1,210 @@
+"""``koboldfs fsck`` and ``koboldfs rebalance``, through trackers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import click
+
+from koboldfs.cli import output
+from koboldfs.cli.admin import ask
+from koboldfs.cli.context import WORD, Context, pass_context, tracker_options
+
+#: What the codes of the log mean.
+EVENTS = {
+    "NOPA": "no copies were recorded",
+    "POVI": "the policy was not met",
+    "MISS": "a copy was missing",
+    "BLEN": "a copy had the wrong length",
+    "GONE": "no good copy was found anywhere",
+    "SRCH": "all devices were searched",
+    "FOND": "a copy was found by searching",
+    "REPL": "queued to be copied again",
+    "BCNT": "the number of copies was wrong",
+    "BSUM": "a copy had the wrong checksum",
+    "NSUM": "a checksum was recorded",
+    "MSUM": "there is no checksum, and copies differ",
+    "BALG": "the checksum was of another type",
+}
+_TIMES = ("start_time", "stop_time", "current_time")
+
+
+@click.group()
+@tracker_options
+def fsck() -> None:
+    """Check every file of the cluster against its copies."""
+
+
+@fsck.command("start")
+@tracker_options
+@pass_context
+def fsck_start(context: Context) -> None:
+    """Start checking, or go on where it was stopped."""
+    ask(context, "fsck_start")
+
+
+@fsck.command("stop")
+@tracker_options
+@pass_context
+def fsck_stop(context: Context) -> None:
+    """Stop checking."""
+    ask(context, "fsck_stop")
+
+
+@fsck.command("reset")
+@tracker_options
+@click.option("--policy-only", is_flag=True, help="Only count copies, ask no node.")
+@click.option("--from", "start", type=click.IntRange(0), default=0, help="After FID.")
+@pass_context
+def fsck_reset(context: Context, policy_only: bool, start: int) -> None:
+    """Begin from the first file (or after a fid) at the next start."""
+    ask(context, "fsck_reset", policy_only=int(policy_only), startpos=start)
+
+
+@fsck.command("status")
+@tracker_options
+@pass_context
+def fsck_status(context: Context) -> None:
+    """Show how far it is and what it found."""
+    fields = ask(context, "fsck_status")
+    if context.json:
+        return
+    rows = []
+    for name in ("running", "host", "max_fid_checked", "end_fid", "policy_only"):
+        rows.append((name.replace("_", " "), fields.get(name)))
+    rows += [(name.replace("_", " "), _when(fields.get(name))) for name in _TIMES]
+    for name in sorted(fields):
+        if name.startswith("num_"):
+            code = name.removeprefix("num_")
+            rows.append((EVENTS.get(code, code), fields[name]))
+    output.write_table(("WHAT", "VALUE"), rows)
+
+
+@fsck.command("log")
+@tracker_options
+@click.option("--after", type=click.IntRange(0), default=0, help="After log entry N.")
+@pass_context
+def fsck_log(context: Context, after: int) -> None:
+    """Show what was found, file by file."""
+    rows: list[Mapping[str, str]] = []
+    with context.tracker() as tracker:
+        while True:
+            fields = tracker.ask("fsck_getlog", {"after_logid": after})
+            page = _page(fields)
+            rows += page
+            ids = [int(row["logid"]) for row in page if row.get("logid", "").isdigit()]
+            if not ids or max(ids) <= after:
+                break
+            after = max(ids)
+    if context.json:
+        for row in rows:
+            output.write_json(dict(row))
+        return
+    cells = [
+        (
+            row.get("logid"),
+            _when(row.get("utime")),
+            row.get("fid"),
+            row.get("evcode"),
+            row.get("devid"),
+            EVENTS.get(row.get("evcode", ""), ""),
+        )
+        for row in rows
+    ]
+    output.write_table((">ENTRY", "TIME", ">FID", "CODE", ">DEVICE", "MEANING"), cells)
+
+
+def _page(fields: Mapping[str, str]) -> list[dict[str, str]]:
+    """The rows of one page: ``row_1_logid`` and so on."""
+    rows: dict[int, dict[str, str]] = {}
+    for name, value in fields.items():
+        words = name.split("_", 2)
+        if len(words) == 3 and words[0] == "row" and words[1].isdigit():
+            rows.setdefault(int(words[1]), {})[words[2]] = value
+    return [rows[number] for number in sorted(rows)]
+
+
+@fsck.command("clearlog")
+@tracker_options
+@pass_context
+def fsck_clearlog(context: Context) -> None:
+    """Empty the log."""
+    ask(context, "fsck_clearlog")
+
+
+@click.group()
+@tracker_options
+def rebalance() -> None:
+    """Move copies between devices, as a policy says."""
+
+
+@rebalance.command("policy")
+@tracker_options
+@click.argument("policy", type=WORD)
+@pass_context
+def rebalance_policy(context: Context, policy: str) -> None:
+    """Set the policy, as "from_devices=1,2 to_hosts=3"; an empty one gives it up."""
+    ask(context, "rebalance_set_policy", policy=policy)
+
+
+@rebalance.command("test")
+@tracker_options
+@pass_context
+def rebalance_test(context: Context) -> None:
+    """Show which devices the policy takes from and gives to."""
+    fields = ask(context, "rebalance_test")
+    if not context.json:
+        click.echo(f"from  {output.word_shown(fields.get('sdevs', '')) or '-'}")
+        click.echo(f"to    {output.word_shown(fields.get('ddevs', '')) or '-'}")
+
+
+@rebalance.command("start")
+@tracker_options
+@pass_context
+def rebalance_start(context: Context) -> None:
+    """Start moving, or go on where it was stopped."""
+    ask(context, "rebalance_start")
+
+
+@rebalance.command("stop")
+@tracker_options
+@pass_context
+def rebalance_stop(context: Context) -> None:
+    """Stop moving."""
+    ask(context, "rebalance_stop")
+
+
+@rebalance.command("reset")
+@tracker_options
+@pass_context
+def rebalance_reset(context: Context) -> None:
+    """Forget how far it was."""
+    ask(context, "rebalance_reset")
+
+
+@rebalance.command("status")
+@tracker_options
+@pass_context
+def rebalance_status(context: Context) -> None:
+    """Show how far it is."""
+    fields = ask(context, "rebalance_status")
+    if context.json:
+        return
+    rows = []
+    for pair in fields.get("state", "").split(" "):
+        name, _, value = pair.partition("=")
+        if name:
+            shown = _when(value) if name.startswith("time_") else value
+            rows.append((name.replace("_", " "), shown))
+    output.write_table(("WHAT", "VALUE"), sorted(rows))
+
+
+def _when(text: str | None) -> str | None:
+    """A Unix time for people; nothing for 0."""
+    if not text or not text.isdigit() or not 0 < int(text[:12]) < 2**33:
+        return None
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(text)))
+
+
+COMMANDS = (fsck, rebalance)

@@ -1,0 +1,1 @@
+"""``koboldfs demo``: a real cluster in one terminal, and a tour of it."""

@@ -1,0 +1,484 @@
+"""The storage node's HTTP door. (`koboldfs.wire.http` has the grammar of paths.)
+
+    GET HEAD  copy, test, usage   200, 206, 304, 404, 412, 416
+    PUT       copy, test          201 when the file is durable and in its place
+    DELETE    copy, test          204, or 404 when it was not there
+    MKCOL     folder              201; uploads make what folders they need
+    anything else                 405 with Allow, or 404 for a path that names nothing
+
+    400  Content-MD5, a trailer, or the body is not what was announced
+    411  a PUT without a length     413  a body that nobody asked for, or no file's size
+    501  a PUT of a part of a file  503  the device is not available, or takes no writes
+    507  the device is full         500  the disk failed
+
+Bodies of errors are one line. When a PUT is refused while its body is still coming,
+the answer is sent at once and the connection closed after the body, which is thrown
+away; a short body is taken first, and the connection kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from koboldfs.errors import (
+    CallerError,
+    CopyCorrupt,
+    DeviceUnavailable,
+    DiskFull,
+    KoboldError,
+    NoDevice,
+    TooBusy,
+)
+from koboldfs.model.entities import MD5, Checksum
+from koboldfs.storage.body import BodyBroken, FileBody
+from koboldfs.storage.channel import BodyRequest, StorageChannel
+from koboldfs.storage.copies import INLINE_BYTES, Copies, Opened
+from koboldfs.storage.temporary import Expected
+from koboldfs.storage.upload import Upload
+from koboldfs.wire.http import (
+    MalformedHeader,
+    RangeNotSatisfiable,
+    Target,
+    Validators,
+    entity_tag,
+    evaluate_conditions,
+    format_date,
+    parse_content_md5,
+    parse_range,
+    parse_target,
+    parse_trailers,
+    range_applies,
+)
+
+#: A body that is refused but no longer than this is taken and thrown away, so that the
+#: connection can be kept (bytes).
+SHORT_BODY_BYTES = 64 * 1024
+#: No file system holds a larger file (bytes).
+MAX_FILE_BYTES = 2**63 - 1
+#: The rest of a body that was refused is thrown away for this long at most (seconds).
+REFUSED_BODY_SECONDS = 30.0
+REASONS = {
+    200: b"OK",
+    201: b"Created",
+    204: b"No Content",
+    206: b"Partial Content",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    411: b"Length Required",
+    412: b"Precondition Failed",
+    413: b"Content Too Large",
+    416: b"Range Not Satisfiable",
+    500: b"Internal Server Error",
+    501: b"Not Implemented",
+    503: b"Service Unavailable",
+    507: b"Insufficient Storage",
+}
+_METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL")
+_ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL\r\n"
+_CONDITIONS = (
+    b"If-Match",
+    b"If-None-Match",
+    b"If-Modified-Since",
+    b"If-Unmodified-Since",
+)
+
+
+class Refused(CallerError):
+    """The request can not be answered with what it asks for; `status` says why."""
+
+    def __init__(self, status: int, detail: str, headers: bytes = b"") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = headers
+
+
+@frozen
+class Door:
+    """What requests need: the copies, and the clock of the reactor."""
+
+    copies: Copies
+    clock: IReactorTime
+
+    def request(self, channel: StorageChannel) -> StorageRequest:
+        """A request of a channel; for `StorageSite`."""
+        return StorageRequest(channel, self)
+
+
+@lru_cache(maxsize=8)
+def _date_line(seconds: int) -> bytes:
+    return b"Date: " + format_date(seconds) + b"\r\n"
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status for one of our errors; 500 for all that is not."""
+    if isinstance(error, Refused):
+        return error.status
+    for kind, status in (
+        (NoDevice, 404),
+        (CopyCorrupt, 400),
+        (MalformedHeader, 400),
+        (DiskFull, 507),
+        (DeviceUnavailable, 503),
+        (TooBusy, 503),
+    ):
+        if isinstance(error, kind):
+            return status
+    return 500
+
+
+class StorageRequest(BodyRequest):
+    """One request to the storage node."""
+
+    _log = Logger()
+
+    def __init__(self, channel: StorageChannel, door: Door) -> None:
+        super().__init__(channel)
+        self._door = door
+        self._target: Target | None = None
+        self._upload: Upload | None = None
+        self._refusal: Exception | None = None
+        self._body: FileBody | None = None
+        self._paused = False
+        self._checksums: tuple[Checksum, ...] = ()
+        self._patience: IDelayedCall | None = None
+
+    # --- the body of the request
+
+    def begin(self, length: int | None) -> None:
+        """The headers are in: begin to store, or know why not."""
+        try:
+            self._target = parse_target(self.uri)
+            self._check()
+            if self.method == b"PUT":
+                self._begin_upload(length)
+            elif length is None or length > SHORT_BODY_BYTES:
+                raise Refused(413, "this request has no use for a body")
+        except (KoboldError, MalformedHeader) as error:
+            self._refuse(error, length)
+
+    def _check(self) -> None:
+        target, method = self._target, self.method
+        if target is None:
+            if method not in _METHODS:
+                raise Refused(405, "there is no such method here", _ALLOW)
+            raise Refused(404, "the path names nothing on a storage node")
+        folder = target.kind == "folder"
+        if method not in _METHODS or (method == b"MKCOL") != folder:
+            if folder and method in (b"GET", b"HEAD"):
+                raise Refused(404, "folders are not shown")
+            raise Refused(405, "that is not done with this path", _ALLOW)
+        if target.kind == "usage" and method not in (b"GET", b"HEAD"):
+            raise Refused(405, "the usage is only read", _ALLOW)
+
+    def _begin_upload(self, length: int | None) -> None:
+        assert self._target is not None
+        if self.header(b"Content-Range") is not None:
+            raise Refused(501, "a part of a file can not be stored")
+        if length == 0 and self.header(b"Content-Length") is None:
+            raise Refused(411, "say how long the file is, or send it in chunks")
+        if length is not None and length > MAX_FILE_BYTES:
+            raise Refused(413, "no file is that long")
+        value = self.header(b"Content-MD5")
+        if value is not None:
+            self._checksums = (Checksum(MD5, parse_content_md5(value)),)
+        # A chunked body may end with a Content-MD5 that nobody announced.
+        hashtypes = (MD5,) if length is None else ()
+        self._upload = self._door.copies.upload(
+            self._target, Expected(length, self._checksums), hashtypes
+        )
+        self._upload.relieved = self._resume
+        self._upload.failed = self._upload_failed
+
+    def take(self, data: bytes) -> None:
+        """Bytes of the body."""
+        upload = self._upload
+        if upload is None:
+            return
+        upload.write(data)
+        if upload.congested and not self._paused:
+            self._paused = True
+            self.channel.pause_body()
+
+    def _resume(self) -> None:
+        if self._paused and not self.ruined:
+            self._paused = False
+            self.channel.resume_body()
+
+    def _upload_failed(self) -> None:
+        """The disk failed while bytes come: say so now."""
+        upload, self._upload = self._upload, None
+        if upload is None or self.ruined:
+            return
+        self._resume()
+        # Only the end of the upload has the reason, and it is known already.
+        assert self._target is not None
+        failing = Deferred.fromCoroutine(self._door.copies.finish(upload, self._target))
+        failing.addBoth(self._refuse_late)
+
+    def _refuse_late(self, outcome: object) -> None:
+        error = outcome.value if isinstance(outcome, Failure) else None
+        if not self.ruined:
+            self._refuse(error if isinstance(error, Exception) else KoboldError(), None)
+
+    def _refuse(self, error: Exception, length: int | None) -> None:
+        self._refusal = error
+        waits = self.header(b"Expect") is not None
+        if length is not None and length <= SHORT_BODY_BYTES and not waits:
+            return  # the answer goes out when the body is in
+        channel = self.channel
+        channel.end_after_this()
+        self.fail(error)
+        self._patience = self._door.clock.callLater(
+            REFUSED_BODY_SECONDS, channel.forceAbortClient
+        )
+
+    def lost(self) -> None:
+        """There will be no whole body, or nobody to answer."""
+        self._end_patience()
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.abort()
+        if self._body is not None:
+            self._body.stopProducing()
+
+    def _end_patience(self) -> None:
+        patience, self._patience = self._patience, None
+        if patience is not None and patience.active():
+            patience.cancel()
+
+    # --- the answer
+
+    def answer(self) -> None:
+        """The body is whole: do what was asked."""
+        self._end_patience()
+        self._paused = False
+        if self.startedWriting:
+            self.finish()
+            return
+        if self._refusal is not None:
+            self.fail(self._refusal)
+            self.finish()
+            return
+        Deferred.fromCoroutine(self._answer()).addErrback(self._defect)
+
+    async def _answer(self) -> None:
+        try:
+            if self.method == b"PUT":
+                await self._put()
+            elif self.method == b"DELETE":
+                await self._delete()
+            elif self.method == b"MKCOL":
+                assert self._target is not None
+                await self._door.copies.make_folder(self._target)
+                self.respond(201)
+            else:
+                await self._get()
+        except (KoboldError, MalformedHeader) as error:
+            if self.startedWriting:
+                self._hang_up(error)
+                return
+            self.fail(error)
+        if not self.ruined and not self.finished:
+            self.finish()
+
+    async def _put(self) -> None:
+        upload, self._upload = self._upload, None
+        assert upload is not None and self._target is not None
+        expected = None
+        if self.trailers:
+            try:
+                value = parse_trailers(self.trailers).get(b"content-md5")
+                if value is not None:
+                    trailer = Checksum(MD5, parse_content_md5(value))
+                    expected = Expected(None, (*self._checksums, trailer))
+            except MalformedHeader:
+                upload.abort()
+                raise
+        await self._door.copies.finish(upload, self._target, expected)
+        self.respond(201)
+
+    async def _delete(self) -> None:
+        assert self._target is not None
+        if await self._door.copies.remove(self._target):
+            self.respond(204)
+        else:
+            raise Refused(404, "there is no such file")
+
+    async def _get(self) -> None:
+        target = self._target
+        assert target is not None
+        if target.kind == "usage":
+            device = self._door.copies.folders.reading(target.devid)
+            if not device.usage_text:
+                raise DeviceUnavailable("the device's usage is not known yet")
+            self.respond(200, device.usage_text, b"Content-Type: text/plain\r\n")
+            return
+        inline = 0 if self.method == b"HEAD" else INLINE_BYTES
+        opened = await self._open(target, inline)
+        try:
+            await self._send(target, opened)
+        finally:
+            if opened.fd >= 0:
+                self._door.copies.close(target.devid, opened.fd)
+
+    async def _open(self, target: Target, inline: int) -> Opened:
+        copies = self._door.copies
+        if self.method == b"HEAD":
+            found = await copies.stat(target)
+            opened = None if found is None else Opened(found, b"")
+        else:
+            opened = await copies.open(target, inline=inline)
+        if opened is None:
+            raise Refused(404, "there is no such file")
+        return opened
+
+    async def _send(self, target: Target, opened: Opened) -> None:
+        if self.ruined:
+            return
+        stat = opened.stat
+        etag = entity_tag(stat.size, stat.mtime_ns, stat.inode)
+        validators = Validators(etag, stat.mtime_ns // 10**9)
+        headers = b"".join(
+            (
+                b"ETag: ",
+                etag,
+                b"\r\nLast-Modified: ",
+                format_date(validators.modified),
+                b"\r\nAccept-Ranges: bytes\r\n",
+            )
+        )
+        if any(self.requestHeaders.hasHeader(name) for name in _CONDITIONS):
+            status = evaluate_conditions(self.header, validators)
+            if status == 304:
+                self.respond(304, b"", headers)
+                return
+            if status == 412:
+                raise Refused(412, "the file is not what the condition says")
+        start, stop, status = 0, stat.size, 200
+        span = self._span(validators, stat.size)
+        if span is not None:
+            (start, stop), status = span, 206
+            place = b"%d-%d/%d" % (start, stop - 1, stat.size)
+            headers += b"Content-Range: bytes " + place + b"\r\n"
+        headers += b"Content-Type: application/octet-stream\r\n"
+        if opened.data is not None:
+            data = opened.data if status == 200 else opened.data[start:stop]
+            self.respond(status, data, headers, length=stop - start)
+            return
+        self.respond(status, b"", headers, length=stop - start)
+        await self._stream(target, opened.fd, start, stop)
+
+    def _span(self, validators: Validators, size: int) -> tuple[int, int] | None:
+        value = self.header(b"Range")
+        if value is None or not range_applies(self.header(b"If-Range"), validators):
+            return None
+        try:
+            return parse_range(value, size)
+        except RangeNotSatisfiable as error:
+            line = b"Content-Range: bytes */%d\r\n" % size
+            raise Refused(416, "the file has no such bytes", line) from error
+
+    async def _stream(self, target: Target, fd: int, start: int, stop: int) -> None:
+        copies = self._door.copies
+
+        def read(length: int, offset: int) -> Deferred[bytes]:
+            return copies.read(target.devid, fd, length, offset)
+
+        body = FileBody(self._door.clock, read, self.channel.write, start, stop)
+        self._body = body
+        self.registerProducer(body, True)
+        try:
+            await body.run()
+        except OSError as error:
+            raise BodyBroken("the disk failed to read the file") from error
+        finally:
+            self._body = None
+            if not self.ruined:
+                self.unregisterProducer()
+
+    # --- bytes of the answer
+
+    def header(self, name: bytes) -> bytes | None:
+        """The last value of a request header, or None."""
+        values = self.requestHeaders.getRawHeaders(name)
+        return values[-1] if values else None
+
+    def respond(
+        self,
+        status: int,
+        body: bytes = b"",
+        headers: bytes = b"",
+        length: int | None = None,
+    ) -> None:
+        """Write the head of the answer, with `headers` (whole lines), and its body.
+
+        `length` is what Content-Length says when the body comes later, or never.
+        """
+        if self.ruined or self.startedWriting:
+            return
+        self.startedWriting = 1
+        self.code = status
+        if status in (204, 304):
+            length_line, body = b"", b""
+        else:
+            size = len(body) if length is None else length
+            length_line = b"Content-Length: %d\r\n" % size
+        if self.method == b"HEAD":
+            body = b""
+        seconds = int(self._door.clock.seconds())
+        head = b"%s %d %s\r\n%s%s%s%s\r\n" % (
+            self.clientproto,
+            status,
+            REASONS[status],
+            _date_line(seconds),
+            length_line,
+            headers,
+            self.channel.connection_header,
+        )
+        self.channel.write(head + body if len(body) <= INLINE_BYTES else head)
+        if len(body) > INLINE_BYTES:  # pragma: no cover - usage is short
+            self.channel.write(body)
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error: a status and one line."""
+        status = status_of(error)
+        if status >= 500:
+            self._log.warn(
+                "{method} {uri}: {status} {error}",
+                method=self.method.decode("latin-1"),
+                uri=self.uri[:200].decode("latin-1"),
+                status=status,
+                error=error,
+            )
+        text = "".join(char if char.isprintable() else "?" for char in str(error))
+        headers = b"Content-Type: text/plain\r\n"
+        if isinstance(error, Refused):
+            headers += error.headers
+        self.respond(status, text.encode("utf-8", "replace") + b"\n", headers)
+
+    def _hang_up(self, error: Exception) -> None:
+        """The head of the answer is out and the rest can not follow."""
+        self._log.warn(
+            "{uri}: {error}", uri=self.uri[:200].decode("latin-1"), error=error
+        )
+        if not self.ruined:
+            self.channel.forceAbortClient()
+
+    def _defect(self, failure: Failure) -> None:
+        self._log.failure("a request failed", failure=failure)
+        if self.ruined:
+            return
+        if self.startedWriting:
+            self.channel.forceAbortClient()
+            return
+        self.channel.end_after_this()
+        self.fail(KoboldError("the storage node failed"))
+        self.finish()

@@ -1,0 +1,174 @@
+"""From a database's URL to a store.
+
+    sqlite:///relative/path      sqlite:////absolute/path
+    postgresql://user:password@host1:5432,host2:5432/database?option=value
+
+The options of a ``postgresql://`` URL are those of libpq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+from urllib.parse import unquote
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from koboldfs import __version__
+from koboldfs.errors import ConfigError
+from koboldfs.store.batch import DEADLINE_SECONDS
+from koboldfs.store.database import Database
+from koboldfs.store.files import Files
+from koboldfs.store.queues import Queues
+from koboldfs.store.sqlite import SqliteRunner, one_thread
+from koboldfs.store.statements import statements_for
+from koboldfs.store.topology import SmallTables
+from koboldfs.store.transactions_schema import prepare
+
+#: What a PostgreSQL URL may begin with; libpq knows both.
+_POSTGRESQL = ("postgresql://", "postgres://")
+_EXAMPLES = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
+
+
+class Store:
+    """A database. `files`, `topology` and `queues` provide the three ports; they are
+    there at once, and of use after `start`."""
+
+    _log = Logger()
+
+    def __init__(self, runner: Any, database: Database) -> None:
+        self._runner = runner
+        self._database = database
+        self.files = Files(database)
+        self.topology = SmallTables(database, runner.watch)
+        self.queues = Queues(database)
+
+    @property
+    def engine(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        name: str = self._runner.dialect_name
+        return name
+
+    @property
+    def made_by_mogilefs(self) -> bool:
+        """Whether MogileFS made the database (True) or KoboldFS did."""
+        return self._database.estate.made_by_mogilefs
+
+    @property
+    def created_now(self) -> bool:
+        """Whether the database was empty when this store started."""
+        return self._database.estate.created_now
+
+    @property
+    def key_bytes(self) -> int:
+        """The longest key that it takes."""
+        return self._database.estate.key_bytes
+
+    def start(self) -> Deferred[None]:
+        """Connect, and make what tables are missing. Fires when the store is of use:
+        a server that does not answer is waited for. Fails with `ConfigError`."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        await self._runner.start()
+        try:
+            self._database.estate = await self._database.write(
+                "prepare", prepare, __version__, patient=True
+            )
+        except BaseException:
+            await self._stop()
+            raise
+        if self.made_by_mogilefs and self.engine == "postgresql":
+            self._log.info(
+                "this database was made by MogileFS; if its collation is not C, listing"
+                " keys is faster with: CREATE INDEX CONCURRENTLY kobold_file_dkey"
+                ' ON file (dmid, dkey COLLATE "C")'
+            )
+
+    def stop(self) -> Deferred[None]:
+        """Let what is under way finish where that is quick, and disconnect. Requests
+        that still wait fail with `DatabaseAway`."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._database.stop()
+        await self._runner.stop()
+
+
+def open_store(
+    url: str,
+    reactor: Any,
+    *,
+    threads: Callable[[], ThreadPool] = one_thread,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    connections: int | None = None,
+    random: Random | None = None,
+) -> Store:
+    """A store that is not started yet. Raises `ConfigError` for a URL that is none.
+
+    `threads` makes pools of one thread for engines that block; `deadline_seconds` is
+    how long a request waits for a connection; `connections` is how many are kept.
+    """
+    if url.startswith("mysql://"):
+        raise ConfigError("--database: MariaDB support comes in a later version")
+    runner: Any
+    if url.startswith("sqlite:"):
+        runner = SqliteRunner(_sqlite_path(url), reactor, threads, deadline_seconds)
+    elif url.startswith(_POSTGRESQL):
+        # Who uses SQLite needs no driver for PostgreSQL.
+        from koboldfs.store.postgres import CONNECTIONS, PostgresRunner
+
+        runner = PostgresRunner(
+            _libpq_options(url),
+            reactor,
+            connections or CONNECTIONS,
+            deadline_seconds,
+            random,
+        )
+    else:
+        raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
+    sql = statements_for(runner.dialect_name)
+    return Store(runner, Database(runner, sql, reactor, deadline_seconds))
+
+
+def _sqlite_path(url: str) -> str:
+    if not url.startswith("sqlite:///") or "?" in url or "#" in url:
+        raise ConfigError(f"--database: {url!r} must be sqlite:///PATH")
+    path = unquote(url[len("sqlite:///") :])
+    if not path or path == ":memory:" or "\0" in path:
+        raise ConfigError(f"--database: {url!r} names no file; use sqlite:///PATH")
+    return path
+
+
+def _libpq_options(url: str) -> dict[str, str]:
+    from psycopg2 import Error
+    from psycopg2.extensions import parse_dsn
+
+    try:
+        options: dict[str, str] = parse_dsn(url)
+    except (Error, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(f"--database: {_shown(url)}: {words}") from None
+    hosts = options.get("host", "").split(",")
+    ports = options.get("port", "").split(",")
+    if len(ports) not in (1, len(hosts)):
+        raise ConfigError(
+            f"--database: {_shown(url)} has {len(hosts)} hosts and {len(ports)} ports"
+        )
+    if not all(port == "" or _is_port(port) for port in ports):
+        raise ConfigError(f"--database: {_shown(url)} has a port that is no number")
+    return options
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 65536
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, user = head.partition("://")
+    return repr(f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url)

@@ -1,0 +1,163 @@
+"""The work that trackers share: the provider of `IQueues`.
+
+A row of the replication queue is ours to finish only while it is in work
+(`file_to_replicate.flags`, see `schema`). A row that MogileFS's own trackers have in
+work cannot be told from one that was put off: `release_replications` and
+`hasten_replications` make such rows due, as MogileFS's ``replicate_now`` does.
+
+A `retry_seconds` beyond ten years gives a row up: it is due only after somebody calls
+`hasten_replications`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from koboldfs.interfaces import IQueues
+from koboldfs.model.entities import Deletion, DeletionDone, Replication, ReplicationDone
+from koboldfs.model.fid import MAX_FID
+from koboldfs.store import transactions_queues as work
+from koboldfs.store.database import Database
+
+T = TypeVar("T")
+
+#: Rows that one transaction finishes or queues: engines limit a statement's size.
+MAX_ROWS = 500
+#: Rows that one call may take; more would only lie about, leased.
+MAX_TAKEN = 10_000
+#: Transactions of one `hasten_replications`; with the rows of each, ten million rows.
+MAX_HASTENINGS = 10_000
+
+
+def _slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(values), MAX_ROWS):
+        yield values[start : start + MAX_ROWS]
+
+
+@implementer(IQueues)
+class Queues:
+    """Every method is one transaction, or several where there are very many rows."""
+
+    _log = Logger()
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- replication
+
+    def take_replications(
+        self, limit: int, lease_seconds: int
+    ) -> Awaitable[list[Replication]]:
+        """See `IQueues.take_replications`."""
+        if limit < 1:
+            return succeed([])
+        return self._database.write(
+            "take_replications",
+            work.take_replications,
+            min(limit, MAX_TAKEN),
+            max(0, int(lease_seconds)),
+        )
+
+    def finish_replications(self, done: Sequence[ReplicationDone]) -> Awaitable[None]:
+        """See `IQueues.finish_replications`."""
+        return Deferred.fromCoroutine(self._finish_replications(done))
+
+    async def _finish_replications(self, done: Sequence[ReplicationDone]) -> None:
+        for some in _slices(done):
+            steps = work.finish_replications
+            await self._database.write("finish_replications", steps, some)
+
+    def queue_replications(
+        self, fids: Sequence[int], delay_seconds: int
+    ) -> Awaitable[None]:
+        """See `IQueues.queue_replications`."""
+        possible = sorted({fid for fid in fids if 0 < fid <= MAX_FID})
+        delay = max(0, int(delay_seconds))
+        return Deferred.fromCoroutine(self._queue_replications(possible, delay))
+
+    async def _queue_replications(self, fids: Sequence[int], delay: int) -> None:
+        for some in _slices(fids):
+            steps = work.queue_replications
+            await self._database.write("queue_replications", steps, some, delay)
+
+    def release_replications(self, limit: int) -> Awaitable[int]:
+        """See `IQueues.release_replications`."""
+        if limit < 1:
+            return succeed(0)
+        steps = work.release_replications
+        count = min(limit, MAX_TAKEN)
+        return self._database.write("release_replications", steps, count)
+
+    def hasten_replications(self) -> Awaitable[int]:
+        """See `IQueues.hasten_replications`."""
+        return Deferred.fromCoroutine(self._hasten_replications())
+
+    async def _hasten_replications(self) -> int:
+        total = 0
+        for _ in range(MAX_HASTENINGS):
+            steps = work.hasten_replications
+            count = await self._database.write("hasten_replications", steps)
+            total += count
+            if count < work.HASTEN_ROWS:
+                break
+        return total
+
+    # --- deletion
+
+    def take_deletions(
+        self, limit: int, lease_seconds: int
+    ) -> Awaitable[list[Deletion]]:
+        """See `IQueues.take_deletions`."""
+        if limit < 1:
+            return succeed([])
+        count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
+        return Deferred.fromCoroutine(self._take_deletions(count, lease))
+
+    async def _take_deletions(self, limit: int, lease_seconds: int) -> list[Deletion]:
+        database = self._database
+        if database.estate.made_by_mogilefs:
+            moved = work.move_old_deletions
+            await database.write("move_old_deletions", moved, min(limit, MAX_ROWS))
+        steps = work.take_deletions
+        taken, live = await database.write(
+            "take_deletions", steps, limit, lease_seconds
+        )
+        if live:
+            self._log.critical(
+                "live files were queued for deletion and are kept: {fids}", fids=live
+            )
+        return taken
+
+    def finish_deletions(self, done: Sequence[DeletionDone]) -> Awaitable[None]:
+        """See `IQueues.finish_deletions`."""
+        return Deferred.fromCoroutine(self._finish_deletions(done))
+
+    async def _finish_deletions(self, done: Sequence[DeletionDone]) -> None:
+        for some in _slices(done):
+            await self._database.write("finish_deletions", work.finish_deletions, some)
+
+    def expire_uploads(self, older_than_seconds: int, limit: int) -> Awaitable[int]:
+        """See `IQueues.expire_uploads`."""
+        if limit < 1:
+            return succeed(0)
+        return self._database.write(
+            "expire_uploads",
+            work.expire_uploads,
+            max(0, int(older_than_seconds)),
+            min(limit, MAX_ROWS),
+        )
+
+    def reap(self, devid: int, limit: int) -> Awaitable[int]:
+        """See `IQueues.reap`."""
+        if limit < 1:
+            return succeed(0)
+        return self._database.write("reap", work.reap, devid, min(limit, MAX_TAKEN))
+
+    def lengths(self) -> Awaitable[Mapping[str, int]]:
+        """See `IQueues.lengths`; counts stop at `statements_queues.COUNTED_ROWS`."""
+        return self._database.read("lengths", work.lengths)

@@ -1,0 +1,102 @@
+"""The disk contract on the real file system, in memory, and on one that fails."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.storage.batch import SmallFile, write_batch
+from koboldfs.storage.disk import LocalDisk, write_durably
+from koboldfs.storage.temporary import Expected, Stored
+from test.contract.disk import PATHS, DiskContract, FaultContract
+from test.fakes.disk import FaultyDisk, MemoryDisk
+
+
+class RealDisk(DiskContract, SynchronousTestCase):
+    """The file systems of this machine."""
+
+    def setUp(self) -> None:
+        """An empty folder."""
+        self.disk = LocalDisk()
+        self.root = os.path.abspath(self.mktemp())
+        os.mkdir(self.root)
+
+    def test_symbolic_links(self) -> None:
+        """A link at the end of a path is not followed, and a pipe does not block."""
+        write_durably(self.disk, f"{self.root}/file", b"secret")
+        os.symlink(f"{self.root}/file", f"{self.root}/link")
+        os.mkfifo(f"{self.root}/pipe")
+        for name in ("link", "pipe"):
+            with self.assertRaises(FileNotFoundError):
+                self.disk.open(f"{self.root}/{name}")
+        self.assertFalse(self.disk.stat(f"{self.root}/link").is_file)
+        with self.assertRaises(FileExistsError):
+            self.disk.create(f"{self.root}/link")
+
+    def test_sync_without_syncfs(self) -> None:
+        """Where one flush for all cannot be trusted, every file is flushed."""
+        self.disk._syncfs = None
+        self.test_batch()
+
+    def test_failed_syncfs(self) -> None:
+        """A flush for all that fails is an error, also when it gives no reason."""
+        self.prepare()
+        self.disk._syncfs = lambda fd: -1
+        files = [SmallFile(path, (b"x",), Expected()) for path in PATHS]
+        for outcome in write_batch(self.disk, self.root, files, True):
+            self.assertIsInstance(outcome, OSError)
+        self.assertEqual(self.temporaries(), [])
+        self.assertIsNone(self.content(PATHS[0]))
+
+
+class InMemory(DiskContract, SynchronousTestCase):
+    """The disk that tests use."""
+
+    def setUp(self) -> None:
+        """An empty folder."""
+        self.disk = MemoryDisk()
+        self.root = "/devs/dev1"
+        self.disk.make_folders(self.root)
+
+    def test_crash_after_an_answer(self) -> None:
+        """What a batch said is stored survives a loss of power; without fsync it
+        does not, which shows that the test can tell."""
+        for fsync, kept in ((True, b"data"), (False, None)):
+            self.setUp()
+            self.prepare()
+            self.disk.sync_folder(f"{self.root}/.koboldfs")
+            self.disk.sync_folder(self.root)
+            file = SmallFile(PATHS[0], (b"data",), Expected())
+            outcome = write_batch(self.disk, self.root, [file], fsync)[0]
+            self.assertIsInstance(outcome, Stored)
+            self.disk.crash()
+            self.assertEqual(self.content(PATHS[0]), kept)
+
+    def test_no_descriptor_is_kept(self) -> None:
+        """Good or bad, a batch gives all descriptors back."""
+        self.prepare()
+        bad = SmallFile(PATHS[1], (b"x",), Expected(size=2))
+        good = SmallFile(PATHS[0], (b"x",), Expected())
+        write_batch(self.disk, self.root, [good, bad], True)
+        self.assertEqual(self.disk.open_count, 0)
+
+
+class FaultyReal(FaultContract, SynchronousTestCase):
+    """The real file system, failing."""
+
+    def setUp(self) -> None:
+        """An empty folder."""
+        self.disk = FaultyDisk(LocalDisk())
+        self.root = os.path.abspath(self.mktemp())
+        os.mkdir(self.root)
+
+
+class FaultyMemory(FaultContract, SynchronousTestCase):
+    """The disk in memory, failing."""
+
+    def setUp(self) -> None:
+        """An empty folder."""
+        memory = MemoryDisk()
+        memory.make_folders("/devs/dev1")
+        self.disk, self.root = FaultyDisk(memory), "/devs/dev1"

@@ -1,0 +1,1 @@
+"""Tests of `koboldfs.cluster`, one module each."""

@@ -1,0 +1,1 @@
+"""Tests of `koboldfs.jobs`, one module each."""

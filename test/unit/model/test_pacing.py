@@ -1,0 +1,63 @@
+"""How long background work waits."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.model.pacing import RETRY_STEPS_SECONDS, rest_seconds, retry_seconds
+
+
+class FixedRandom(Random):
+    """Draws the lowest, the middle or the highest value."""
+
+    def __init__(self, where: float) -> None:
+        super().__init__(0)
+        self.where = where
+
+    def uniform(self, a: float, b: float) -> float:
+        """As told."""
+        return a + (b - a) * self.where
+
+
+class Retries(SynchronousTestCase):
+    """`retry_seconds`."""
+
+    def test_steps(self) -> None:
+        """15 s, 1 and 5 min, half an hour, 1, 2, 4, 8 hours, then a day for ever."""
+        middle = FixedRandom(0.5)
+        waits = [retry_seconds(failcount, middle) for failcount in range(11)]
+        wanted = [15, 60, 300, 1800, 3600, 7200, 14400, 28800, 86400, 86400, 86400]
+        self.assertEqual([round(wait) for wait in waits], wanted)
+
+    def test_spread(self) -> None:
+        """A fifth to both sides, so that what failed together comes apart."""
+        self.assertAlmostEqual(retry_seconds(0, FixedRandom(0)), 12)
+        self.assertAlmostEqual(retry_seconds(0, FixedRandom(1)), 18)
+        random = Random(1)
+        waits = {retry_seconds(1, random) for _ in range(50)}
+        self.assertTrue(all(48 <= wait <= 72 for wait in waits))
+        self.assertEqual(len(waits), 50)
+
+    def test_steps_grow(self) -> None:
+        """Each step is longer than the one before."""
+        self.assertEqual(list(RETRY_STEPS_SECONDS), sorted(set(RETRY_STEPS_SECONDS)))
+
+
+class Rests(SynchronousTestCase):
+    """`rest_seconds`."""
+
+    def test_share(self) -> None:
+        """Work and rest together have the share that was given to work."""
+        self.assertAlmostEqual(rest_seconds(1.0, 0.5, 60), 1.0)
+        self.assertAlmostEqual(rest_seconds(1.0, 0.25, 60), 3.0)
+        self.assertAlmostEqual(rest_seconds(0.2, 0.1, 60), 1.8)
+
+    def test_whole(self) -> None:
+        """Who may have all of the time does not rest."""
+        self.assertEqual(rest_seconds(7.0, 1.0, 60), 0.0)
+
+    def test_longest(self) -> None:
+        """However long a unit took, the rest has a bound."""
+        self.assertEqual(rest_seconds(1000.0, 0.1, 5.0), 5.0)

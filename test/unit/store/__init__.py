@@ -1,0 +1,1 @@
+"""Tests of `koboldfs.store` without a database."""

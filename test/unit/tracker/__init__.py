@@ -1,0 +1,1 @@
+"""Tests of the front doors, on a city hall in memory."""

@@ -1,0 +1,1 @@
+"""Tests of the grammars: bytes to values and back."""

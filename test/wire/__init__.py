@@ -1,0 +1,1 @@
+"""Exchanges byte for byte, each split at every byte."""
