@@ -16,7 +16,12 @@ from random import Random
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    FirstError,
+    gatherResults,
+)
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -39,7 +44,7 @@ TEST_WRITE_SECONDS = 15.0
 TEST_WRITE_NAMES = 100
 #: No disk is larger (KiB): a longer number is nonsense.
 MAX_KIB = 2**60
-_LINE = re.compile(r"^(\w+)\s*:\s*(.*?)\s*$", re.ASCII | re.MULTILINE)
+_LINE = re.compile(r"^(\w+)[ \t]*:[ \t]*(.*?)[ \t\r]*$", re.ASCII | re.MULTILINE)
 _OBSERVED = ("writeable", "readable", "unreachable")
 
 
@@ -197,7 +202,10 @@ class Surveyor:
                 self.log.debug("survey: {error}", error=error)
 
         tasks = [Deferred.fromCoroutine(one(work)) for work in works]
-        await gatherResults(tasks, consumeErrors=True)
+        try:
+            await gatherResults(tasks, consumeErrors=True)
+        except FirstError as error:  # the time is over, or a defect
+            error.subFailure.raiseException()
 
     # --- foreign nodes
 

@@ -96,10 +96,12 @@ class Sweep:
         now = _numbers(
             {d.hostid for d in view.devices.values() if view.wants_files(d.devid)}
         )
+        if not now:
+            return False
         goal = view.settings.get(SWEEP_GOAL)
         if goal is None:
             return await self._begin(view, now)
-        if goal != now and not set(goal.split(",")) >= set(now.split(",")):
+        if not set(goal.split(",")) >= set(now.split(",")):
             # One more host came while sweeping: begin again, for all of them.
             return await self._begin(view, now)
         return await self._go_on(view, goal)
@@ -112,14 +114,13 @@ class Sweep:
             # Hosts went away: no file needs a copy more because of that.
             await self._topology.set_setting(SWEEP_SEEN, now)
         else:
-            await self._topology.set_setting(SWEEP_FID, "0")
             await self._topology.set_setting(SWEEP_GOAL, now)
             self.log.info("looking for files to copy to hosts {hosts}", hosts=now)
         await self._live.refresh()
         return True
 
     async def _go_on(self, view: View, goal: str) -> bool:
-        position = int(await self._topology.setting(SWEEP_FID) or 0)
+        position = _position(await self._topology.setting(SWEEP_FID), goal)
         page = await self._files.list_files(position, SWEEP_BATCH)
         lacking = [
             located.file.fid
@@ -136,13 +137,21 @@ class Sweep:
             await self._queues.queue_replications(lacking, 0)
         if page:
             last = page[-1].file.fid
-            await self._topology.set_setting(SWEEP_FID, str(last))
+            await self._topology.set_setting(SWEEP_FID, f"{last} {goal}")
             return True
         await self._topology.set_setting(SWEEP_SEEN, goal)
         await self._topology.set_setting(SWEEP_GOAL, None)
+        await self._topology.set_setting(SWEEP_FID, None)
         await self._live.refresh()
         self.log.info("every file was looked at for hosts {hosts}", hosts=goal)
         return True
+
+
+def _position(text: str | None, goal: str) -> int:
+    """Where the sweep for that goal stands. A tracker that has not seen yet that there
+    is a new one may still write down where the old one stood: that is not ours."""
+    fid, _, of = (text or "").partition(" ")
+    return int(fid) if of == goal and fid.isdecimal() else 0
 
 
 def _numbers(hostids: set[int]) -> str:

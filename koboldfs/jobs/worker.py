@@ -195,13 +195,13 @@ class QueueWorker(Generic[Row, Report]):
         self._taking = True
         try:
             rows = await self.take(room)
+            # Also while stopping: they are leased to us, nobody else would do them.
+            for row in rows:
+                if self.number(row) not in self._under_way:
+                    self._begin(row)
         finally:
             self._taking = False
             self._tell_if_idle()
-        # Also while stopping: they are leased to us, and nobody else would do them.
-        for row in rows:
-            if self.number(row) not in self._under_way:
-                self._begin(row)
         if not rows:
             return False
         if len(self._under_way) >= self.parallel:

@@ -18,7 +18,6 @@ is one no more has lost its disk, too. All of this is looked at every couple of 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -234,9 +233,16 @@ class DeviceFolders:
         numbers = []
         for name in self.disk.names(self.docroot):
             match = _FOLDER.fullmatch(name)
-            if match is not None and os.path.isdir(f"{self.docroot}/{name}"):
+            if match is not None and self._is_folder(f"{self.docroot}/{name}"):
                 numbers.append(int(match[1]))
         return sorted(numbers)
+
+    def _is_folder(self, path: str) -> bool:
+        try:
+            self.disk.folder(path)
+        except OSError:
+            return False
+        return True
 
     def adopt(self, numbers: Sequence[int]) -> None:
         """Alone, every folder that is there is a device; in a cluster nothing is new.

@@ -40,6 +40,11 @@ R = TypeVar("R")
 MAX_BATCH = 256
 #: Requests of one kind that may wait; beyond, the caller is told that we are busy.
 MAX_WAITING = 20_000
+#: A batch that takes longer than this (seconds) is stuck behind something: requests
+#: that come now get a lane of their own. Below it one lane with larger batches is best.
+SLOW_BATCH_SECONDS = 0.05
+#: Batches of one kind that may be under way at once.
+MAX_LANES = 3
 #: Seconds that a request waits for a connection.
 DEADLINE_SECONDS = 10.0
 
@@ -49,8 +54,7 @@ class Kind(Generic[Q, R]):
     """What a batch does: `steps` answers a sequence of requests with a list of their
     results; a result that is an exception fails that request alone.
 
-    `marks` of a request: what it concerns, if order matters. `lanes`: how many
-    batches of the kind may be under way at once.
+    `marks` of a request: what it concerns, if order matters.
     """
 
     name: str
@@ -59,7 +63,7 @@ class Kind(Generic[Q, R]):
     repeatable: bool = False
     racing: bool = False
     marks: Callable[[Q], set[Any]] | None = None
-    lanes: int = 1
+    lanes: int = MAX_LANES
     limit: int = MAX_BATCH
     max_waiting: int = MAX_WAITING
 
@@ -92,6 +96,7 @@ class Batch(Generic[Q, R]):
         self._waiting: deque[Member[Q, R]] = deque()
         self._busy: set[Hashable] = set()
         self._lanes = 0
+        self._began = 0.0
         self._alarm: IDelayedCall | None = None
 
     def ask(self, request: Q) -> Deferred[R]:
@@ -100,9 +105,11 @@ class Batch(Generic[Q, R]):
         if len(self._waiting) >= self._kind.max_waiting:
             return fail(TooBusy())
         answer: Deferred[R] = Deferred()
-        deadline = self._clock.seconds() + self._deadline_seconds
-        self._waiting.append(Member(request, answer, deadline))
-        if self._lanes < self._kind.lanes:
+        now = self._clock.seconds()
+        self._waiting.append(Member(request, answer, now + self._deadline_seconds))
+        if self._lanes == 0 or (
+            self._lanes < self._kind.lanes and now > self._began + SLOW_BATCH_SECONDS
+        ):
             self._lanes += 1
             Deferred.fromCoroutine(self._lane()).addErrback(self._defect)
         if self._waiting and self._alarm is None:
@@ -126,6 +133,7 @@ class Batch(Generic[Q, R]):
         """Run what has gathered; False if nothing could be run."""
         members: list[Member[Q, R]] = []
         called = False
+        self._began = self._clock.seconds()
 
         def steps() -> Steps[list[R]]:
             nonlocal called

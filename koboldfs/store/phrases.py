@@ -65,6 +65,11 @@ class Phrase:
         self._text = lru_cache(maxsize=1024)(self._expand)
         self._repeat = lru_cache(maxsize=1024)(self._repeat_rows)
 
+    @property
+    def blanks(self) -> tuple[str, ...]:
+        """The names of the values to be filled in."""
+        return tuple(name for name in self._names if name not in self._fixed)
+
     def __call__(self, **values: Any) -> Statement:
         """The statement with these values; lists must not be empty."""
         params: list[Any] = []

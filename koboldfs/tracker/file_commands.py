@@ -22,6 +22,10 @@ from koboldfs.wire.sidechannel import SyntaxFault, parse_checksum
 #: How many paths `get_paths` gives if it is not told, and at least.
 DEFAULT_PATHS = 2
 
+#: The highest fid that a client may choose: a database may go on drawing above it, and
+#: must never come to the end of its numbers.
+MAX_CHOSEN_FID = 2**62
+
 DOMAIN = needed("domain", "the name space of the key")
 KEY = needed("key", "the name of the file")
 ZONE = Argument("zone", "`alt`: URLs with the hosts' altip")
@@ -74,7 +78,7 @@ def _chosen_fid(call: Call) -> int | None:
     if not call.true("fid"):
         return None
     fid = call.whole_number("fid")
-    if fid is None or fid > MAX_FID:
+    if fid is None or fid > MAX_CHOSEN_FID:
         raise errors.ValueRefused()
     return fid or None
 

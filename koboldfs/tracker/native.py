@@ -196,7 +196,7 @@ class NativeProtocol(Protocol):
 
     def _update_reading(self) -> None:
         """Pause the client while its bytes have no place to go."""
-        if self._lost:
+        if self._lost or self._closed:
             return
         body = self._body
         blocked = self._parser.held or self._waits_for_client()
@@ -273,9 +273,9 @@ class NativeProtocol(Protocol):
     async def _run_v2(self, entry: Entry, request: Request) -> None:
         number = 0
         try:
+            number = native.number32(b"".join(request.arguments[:1]))
             if len(request.arguments) != entry.arguments:
                 raise ValueFault("not the arguments of this command")
-            number = native.number32(request.arguments[0])
         except ValueFault as fault:
             if request.command == Command.PUT2:
                 self._reset(str(fault))  # nobody knows whether a body follows

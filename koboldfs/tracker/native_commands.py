@@ -70,7 +70,7 @@ def v2_error(error: Exception) -> tuple[Code, bytes, bytes]:
     """The code, the word and the sentence that version 2 has for an error."""
     code = v1_code(error)
     if isinstance(error, errors.KoboldError):
-        if isinstance(error, (errors.WorldError, errors.TooBusy, errors.NoDevices)):
+        if isinstance(error, MAY_PASS) and not isinstance(error, errors.ValueRefused):
             code = Code.FAULT
         word = WORDS.get(type(error), error.code)
         return (code, *native.error_values(word, error.message))
@@ -88,6 +88,8 @@ def is_defect(error: Exception) -> bool:
     return not isinstance(error, expected)
 
 
+#: Errors that another server, or another time, may not have.
+MAY_PASS: Final = (errors.WorldError, errors.TooBusy, errors.NoDevices)
 #: Errors of the cluster that have no word of their own elsewhere.
 WORDS: Final[dict[type[errors.KoboldError], str]] = {
     errors.NodeFault: "node",

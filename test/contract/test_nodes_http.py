@@ -36,18 +36,14 @@ class _ServersContract(NodesContract):
         self.nodes = Nodes(reactor, Random(1))
         self.source = self.servers[1].place()
         self.target = self.servers[2].place()
-        self.addCleanup(self._stop)
         return Deferred.fromCoroutine(self._look())
-
-    def addCleanup(self, *args: Any) -> None:
-        """Of `TestCase`."""
-        super().addCleanup(*args)  # type: ignore[misc]
 
     async def _look(self) -> None:
         for place in (self.source, self.target):
             await self.nodes.survey(place.host, [place.devid])
 
-    def _stop(self) -> Deferred[Any]:
+    def tearDown(self) -> Deferred[Any]:
+        """Close everything."""
         stopped = Deferred.fromCoroutine(self.nodes.stop())
         return stopped.addCallback(
             lambda _: gatherResults([one.stop() for one in self.servers.values()])

@@ -263,7 +263,7 @@ class _SideChannel(LineOnlyReceiver):
     delimiter = b"\n"
 
     def connectionMade(self) -> None:
-        self.node: OursNode = self.factory.node  # type: ignore[union-attr]
+        self.node: OursNode = self.factory.node
         self.node.lines.append(self)
 
     def lineReceived(self, line: bytes) -> None:

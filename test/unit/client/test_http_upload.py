@@ -15,8 +15,8 @@ from koboldfs.client.http_upload import (
 from koboldfs.client.relay import Relay
 from koboldfs.errors import CopyCorrupt, NodeFault, NodeUnreachable
 from test.fakes.nodes import own_checksum
+from test.unit.client.http_case import EMPTY, NODE, HttpCase
 from test.unit.client.network import Wire, start
-from test.unit.client.test_http import EMPTY, NODE, HttpCase
 
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
 FULL = b"HTTP/1.1 507 Full\r\nContent-Length: 0\r\n\r\n"

@@ -63,6 +63,7 @@ class Order(ExchangeCase):
                 "create_open domain=d1&fid=x": "db",
                 "create_open domain=d1&fid=-1": "db",
                 "create_open domain=d1&fid=9999999999999999999": "db",
+                "create_open domain=d1&fid=9223372036854775807": "db",
                 "create_open domain=d1&size=999999999999999": "no_devices",
             }
         )
@@ -179,7 +180,8 @@ class Open(ExchangeCase):
             live.view = View(domains=live.view.domains)
             return await real(*arguments)
 
-        self.city.namespace.files = Instead(database, open_upload=open_upload)
+        files: Any = Instead(database, open_upload=open_upload)
+        self.city.namespace.files = files
         self.assert_errors({"create_open domain=d1": "no_devices"})
 
     def test_fid(self) -> None:

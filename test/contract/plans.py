@@ -1,0 +1,51 @@
+"""Every statement of a database with sample values, for looking at the plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from koboldfs.store.phrases import Phrase
+from koboldfs.store.statements import Statements
+from koboldfs.store.steps import Statement
+
+#: Tables that grow with the number of files.
+GROWING = (
+    "file",
+    "file_on",
+    "tempfile",
+    "file_to_replicate",
+    "file_to_delete2",
+    "file_to_queue",
+    "checksum",
+    "kobold_checksum",
+)
+#: Statements that read a number of rows that is written in them.
+BOUNDED = ("lengths", "old_uploads")
+#: Statements that no EXPLAIN knows.
+_UNEXPLAINED = ("lock_draws",)
+_LISTS: dict[str, Any] = {"keys": ["a", "b"], "fids": [1, 2, 3]}
+_TEXTS = ("dkey", "field", "value", "low", "high", "devids")
+
+
+def samples(sql: Statements) -> Iterator[tuple[str, Statement]]:
+    """Name and statement of each phrase, but for those of `BOUNDED`."""
+    for name, value in vars(sql).items():
+        if name in BOUNDED or name in _UNEXPLAINED:
+            continue
+        phrases: list[Any] = [value]
+        if isinstance(value, dict):
+            phrases = list(value.values())
+        elif isinstance(value, list):
+            phrases = value
+        for phrase in phrases:
+            if isinstance(phrase, Phrase):
+                yield name, phrase(**{blank: _sample(blank) for blank in phrase.blanks})
+
+
+def _sample(blank: str) -> Any:
+    if blank in _LISTS:
+        return _LISTS[blank]
+    if blank == "checksum":
+        return b"x"
+    return "a" if blank in _TEXTS else 1

@@ -1,0 +1,56 @@
+"""The database in memory keeps the contract of a database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import TestCase
+
+from test.contract.files import FilesContract
+from test.contract.lists import ListsContract
+from test.contract.queues import QueuesContract
+from test.contract.topology import TopologyContract
+from test.fakes.store import MemoryStore
+
+
+class Ports:
+    """A `MemoryStore` as the three attributes of a store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.files = self.topology = self.queues = store
+
+
+class MemoryCase(TestCase):
+    """A store in memory; another one is the same."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """An empty one."""
+        self.clock = Clock()
+        self.store = Ports(MemoryStore(self.clock))
+
+    async def another(self) -> Any:
+        """See `StoreContract`."""
+        return self.store
+
+    async def pass_time(self, seconds: int) -> None:
+        """See `StoreContract`."""
+        self.clock.advance(seconds)
+
+
+class MemoryFiles(MemoryCase, FilesContract):
+    """`IFiles`."""
+
+
+class MemoryLists(MemoryCase, ListsContract):
+    """`IFiles`, keys."""
+
+
+class MemoryTopology(MemoryCase, TopologyContract):
+    """`ITopology`."""
+
+
+class MemoryQueues(MemoryCase, QueuesContract):
+    """`IQueues`."""

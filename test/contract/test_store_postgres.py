@@ -1,0 +1,332 @@
+"""A real PostgreSQL keeps the contract of a database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from koboldfs import errors
+from koboldfs.model.entities import Closing
+from koboldfs.store.open import Store, open_store
+from test.contract.files import FilesContract
+from test.contract.lists import ListsContract
+from test.contract.plans import GROWING, samples
+from test.contract.queues import QueuesContract
+from test.contract.store import StoreContract
+from test.contract.test_store_sqlite import AGEING
+from test.contract.topology import ColumnsContract, TopologyContract
+from test.functional.postgresql import PostgreSQL, shared
+
+
+class PostgresCase(TestCase):
+    """A store on a new database of the shared server."""
+
+    timeout = 120
+    #: Seconds that a request of the store waits for a connection.
+    deadline_seconds = 10.0
+
+    def server_of_test(self) -> PostgreSQL:
+        """The server that the test uses."""
+        return shared()
+
+    async def setUp(self) -> None:
+        """Make the database."""
+        self.server = self.server_of_test()
+        self.url = self.server.new_database()
+        self.stores: list[Store] = []
+        await self.prepare()
+        self.store = await self.another()
+
+    async def prepare(self) -> None:
+        """What has to be in the database before we see it."""
+
+    async def tearDown(self) -> None:
+        """Disconnect, and remove the database."""
+        for store in self.stores:
+            await store.stop()
+        self.server.drop(self.url)
+
+    async def another(self) -> Store:
+        """A store on the database."""
+        store = open_store(self.url, reactor, deadline_seconds=self.deadline_seconds)
+        self.stores.append(store)
+        await store.start()
+        return store
+
+    def execute(self, sql: str) -> list[Any]:
+        """Look at the database from outside."""
+        return self.server.execute(self.url, sql)
+
+    async def pass_time(self, seconds: int) -> None:
+        """See `StoreContract`."""
+        for sql in AGEING:
+            self.execute(sql.format(seconds))
+
+    async def until(self, condition: Any) -> None:
+        """Wait until a condition holds; the test's time limit ends it."""
+        while not condition():
+            await deferLater(reactor, 0.02)
+
+
+class PostgresFiles(PostgresCase, FilesContract):
+    """`IFiles`."""
+
+
+class PostgresLists(PostgresCase, ListsContract):
+    """`IFiles`, keys."""
+
+
+class PostgresTopology(PostgresCase, TopologyContract):
+    """`ITopology`."""
+
+
+class PostgresColumns(PostgresCase, ColumnsContract):
+    """`ITopology`, what does not fit."""
+
+
+class PostgresQueues(PostgresCase, QueuesContract):
+    """`IQueues`."""
+
+
+class PostgresOwn(PostgresCase, StoreContract):
+    """What is PostgreSQL's own."""
+
+    async def test_two_start_together(self) -> None:
+        """Two trackers that start on an empty database do not collide."""
+        url = self.server.new_database()
+        stores = [open_store(url, reactor) for _ in range(3)]
+        self.stores += stores
+        await self.together(*(store.start() for store in stores))
+        self.assertEqual([one.created_now for one in stores].count(True), 1)
+        self.assertFalse(any(one.made_by_mogilefs for one in stores))
+
+    async def test_unknown_schema(self) -> None:
+        """A schema that we do not know is the operator's matter."""
+        await self.store.topology.set_setting("schema_version", "18")
+        error = await self.fault(errors.ConfigError, self.another())
+        self.assertIn("18", str(error))
+
+    async def test_watch(self) -> None:
+        """Changes by anyone are told; a tracker's own measurements are not."""
+        noticed: list[str] = []
+        other = await self.another()
+        self.store.topology.watch(lambda: noticed.append("late watcher"))
+        other.topology.watch(lambda: noticed.append("other"))
+        listening = "select count(*) from pg_stat_activity where query like 'LISTEN%'"
+        await self.until(lambda: self.execute(listening)[0][0] == 2)
+        hostid = await self.store.topology.create_host("h", {"ip": "10.0.0.1"})
+        await self.until(lambda: len(noticed) == 2)
+        self.assertEqual(set(noticed), {"late watcher", "other"})
+        await self.store.topology.create_device(1, hostid, "alive")
+        await self.until(lambda: len(noticed) == 4)
+        await self.store.topology.update_device(1, {"mb_used": 1})
+        await self.store.topology.set_setting("s", "v")
+        await self.until(lambda: len(noticed) == 6)
+
+    async def test_refused_in_the_batch(self) -> None:
+        """What the database itself refuses fails alone; its neighbours are done."""
+        fids = [await self.upload(1, "k") for _ in range(10)]
+        answers: dict[int, str] = {}
+
+        async def close(fid: int) -> None:
+            devid = 70_000 if fid == fids[4] else 1
+            try:
+                answers[fid] = await self.store.files.close_upload(
+                    Closing(fid, 1, f"k{fid}", 0, 3, (devid,))
+                )
+            except errors.ValueRefused:
+                answers[fid] = "refused"
+
+        await self.together(*map(close, fids))
+        refused = [fid for fid, answer in answers.items() if answer == "refused"]
+        self.assertEqual(refused, [fids[4]])
+        self.assertIsNotNone(await self.store.files.find_upload(fids[4]))
+        self.assertEqual(len(await self.store.files.list_keys(1, "", "", 99)), 9)
+
+    async def test_sequence_behind(self) -> None:
+        """A sequence that lags behind the files never gives their fids again."""
+        fids = [await self.stored(1, f"k{n}") for n in range(5)]
+        self.execute("select setval('tempfile_fid_seq', 1)")
+        drawn = await self.together(*(self.upload(1, "x") for _ in range(5)))
+        self.assertFalse(set(drawn) & set(fids))
+        self.execute("select setval('tempfile_fid_seq', 1)")
+        other = await self.another()
+        fid = await other.files.open_upload(1, "y", 0, (1,), None)
+        self.assertGreater(fid, max(drawn))
+        open_now = self.execute("select count(*) from tempfile")[0][0]
+        self.assertEqual(open_now, 6)
+
+    async def test_synchronous(self) -> None:
+        """No session of ours answers before the disk has it."""
+        name = self.url.rpartition("/")[2]
+        self.execute(f"alter database {name} set synchronous_commit = off")
+        other = await self.another()
+        steps = other._database.sql.tongue.phrase
+        from sqlalchemy import text
+
+        def shown(sql: Any) -> Any:
+            reply = yield steps(text("show synchronous_commit"))()
+            return reply.rows[0][0]
+
+        self.assertEqual(await other._database.read("show", shown), "on")
+
+    async def test_lock_is_waited_for(self) -> None:
+        """A row that somebody holds stops those who need it, and nobody else."""
+        import psycopg2
+
+        held = await self.stored(1, "held")
+        fids = [await self.upload(1, "k") for _ in range(2)]
+        connection = psycopg2.connect(self.url)
+        try:
+            cursor = connection.cursor()
+            cursor.execute("select * from file where fid = %s for update", [held])
+            close = self.store.files.close_upload
+            stuck = close(Closing(fids[0], 1, "held", 0, 1, (1,)))
+            await deferLater(reactor, 0.2)
+            self.assertEqual(
+                await close(Closing(fids[1], 1, "b", 0, 1, (1,))), "closed"
+            )
+            self.assertNoResult(stuck)
+            connection.rollback()
+            self.assertEqual(await stuck, "closed")
+        finally:
+            connection.close()
+
+    async def test_statements_use_indexes(self) -> None:
+        """No statement must look through a whole table that grows with the files."""
+        self.execute(
+            "insert into file select n, n % 3, 'k' || n, 1, 0, 1"
+            " from generate_series(1, 5000) n;"
+            "insert into file_on select n, d from generate_series(1, 5000) n,"
+            " generate_series(1, 3) d;"
+            "insert into tempfile select n, 0, 0, 1, 'k', '1'"
+            " from generate_series(5001, 9000) n;"
+            "insert into file_to_replicate select n, n from generate_series(1, 5000) n;"
+            "insert into file_to_delete2 select n, n from generate_series(1, 5000) n;"
+            "insert into kobold_checksum select n, 4, 'x' from generate_series(1, 5000) n;"
+            "insert into checksum select n, 1, 'x' from generate_series(1, 5000) n;"
+        )
+        self.execute("analyze")
+        import psycopg2
+
+        connection = psycopg2.connect(self.url)
+        try:
+            cursor = connection.cursor()
+            cursor.execute("set enable_seqscan = off")
+            for name, statement in samples(self.store._database.sql):
+                explain = f"explain (format json) {statement.sql}"
+                cursor.execute(explain, statement.params or None)
+                plan = cursor.fetchone()[0]
+                for node in _whole_scans(plan[0]["Plan"], False):
+                    self.fail(f"{name}: {json.dumps(node, indent=1)}")
+        finally:
+            connection.close()
+
+
+def _whole_scans(node: dict[str, Any], limited: bool) -> Iterator[dict[str, Any]]:
+    """Nodes of a plan that read all of a growing table, with no limit above them."""
+    limited = limited or node["Node Type"] == "Limit"
+    whole = node["Node Type"].endswith("Scan") and "Index Cond" not in node
+    below = node.get("Plans", ())
+    if whole and node.get("Relation Name") in GROWING and not below and not limited:
+        yield node
+    for one in below:
+        yield from _whole_scans(one, limited)
+
+
+class PostgresStops(PostgresCase, StoreContract):
+    """A server that stops and comes back."""
+
+    deadline_seconds = 1.0
+
+    def server_of_test(self) -> PostgreSQL:
+        """One that may be stopped without harm to other tests."""
+        server = PostgreSQL()
+        server.start()
+        self.addCleanup(server.stop)
+        return server
+
+    async def test_comes_back(self) -> None:
+        """While the server is away requests fail in time; afterwards all works."""
+        files = self.store.files
+        fid = await self.stored(1, "a", 1, 2)
+        noticed: list[int] = []
+        self.store.topology.watch(lambda: noticed.append(1))
+        self.server.kill()
+        calls = (
+            files.find(1, "a"),
+            files.open_upload(1, "b", 0, (1,), None),
+            files.list_keys(1, "", "", 9),
+            self.store.queues.take_replications(1, 1),
+        )
+        for call in calls:
+            await self.fault(errors.DatabaseAway, call)
+        waiting = files.find(1, "a")
+        self.server.restart()
+        try:
+            located = await waiting
+        except errors.DatabaseAway:
+            await self.until_there()
+            located = await files.find(1, "a")
+        self.assertEqual(located.file.fid, fid)
+        await self.until(lambda: noticed)
+        self.assertGreater(await self.upload(1, "c"), fid)
+        self.assertEqual(await self.replications(), [fid])
+
+    async def until_there(self) -> None:
+        """Wait until the store has found the server again."""
+        while True:
+            try:
+                await self.store.topology.load()
+                return
+            except errors.DatabaseAway:
+                pass
+
+    async def test_nothing_half_done(self) -> None:
+        """Whatever moment the server dies at, a close is whole or did not happen."""
+        for number in range(3):
+            fids = [await self.upload(1, "k") for _ in range(40)]
+            closes = [
+                self.store.files.close_upload(
+                    Closing(fid, 1, f"k{number}-{fid}", 0, 3, (1, 2))
+                )
+                for fid in fids
+            ]
+            outcomes: list[Any] = []
+            for close in closes:
+                close.addBoth(outcomes.append)
+            await deferLater(reactor, number * 0.003)
+            self.server.kill()
+            self.server.restart()
+            await self.until(lambda: len(outcomes) == 40)  # noqa: B023
+            await self.until_there()
+            answers = [one if isinstance(one, str) else "fault" for one in outcomes]
+            files = self.execute("select fid, devcount from file order by fid")
+            for fid, answer in zip(fids, answers, strict=True):
+                if answer != "fault":
+                    self.assertIn((fid, 2), files, answer)
+            odd = self.execute(
+                "select fid from file natural left join file_to_replicate r"
+                " where r.nexttry is null or"
+                " (select count(*) from file_on o where o.fid = file.fid) <> 2 or"
+                " fid in (select fid from tempfile)"
+            )
+            self.assertEqual(odd, [])
+
+    async def test_starts_before_the_server(self) -> None:
+        """A store whose server is not there yet waits for it."""
+        self.server.kill()
+        store = open_store(self.url, reactor, deadline_seconds=1.0)
+        self.stores.append(store)
+        started: Deferred[None] = store.start()
+        await deferLater(reactor, 0.3)
+        self.assertNoResult(started)
+        self.server.restart()
+        await started
+        self.assertIsNone(await store.files.find(1, "a"))

@@ -1,0 +1,383 @@
+"""The small jobs: reaping, sweeping, and recording room."""
+
+from __future__ import annotations
+
+from koboldfs.errors import DatabaseAway
+from koboldfs.jobs import housekeeping
+from koboldfs.jobs.housekeeping import (
+    GRACE_SECONDS,
+    REAP_AGAIN_SECONDS,
+    REAP_BATCH,
+    ROOM_SECONDS,
+    SWEEP_FID,
+    SWEEP_GOAL,
+    SWEEP_SEEN,
+    Reaper,
+    RoomRecorder,
+    Sweep,
+)
+from test.fakes.world import World, WorldCase
+
+
+class Reaping(WorldCase):
+    """`Reaper`."""
+
+    def setUp(self) -> None:
+        self.world = World.of(3)
+        self.reaper = Reaper(self.world.store, self.world.live, self.world.clock)
+
+    def set_device(self, devid: int, status: str) -> None:
+        """The operator's word, seen by everybody."""
+        self.run_now(self.world.store.update_device(devid, {"status": status}))
+        self.world.look()
+
+    def reap(self) -> bool:
+        """One unit."""
+        return self.run_now(self.reaper())
+
+    def test_nothing_dead(self) -> None:
+        """Living devices keep their files."""
+        self.world.file(5, [10, 20])
+        for status in ("alive", "readonly", "drain", "down"):
+            self.set_device(10, status)
+            self.world.clock.advance(1000)
+            self.assertIs(self.reap(), False)
+        self.assertEqual(self.world.called("reap"), [])
+
+    def test_grace(self) -> None:
+        """A newly dead device is left alone for a moment."""
+        self.world.file(5, [10, 20])
+        self.set_device(10, "dead")
+        self.assertIs(self.reap(), False)
+        self.world.clock.advance(GRACE_SECONDS - 0.1)
+        self.assertIs(self.reap(), False)
+        self.assertEqual(self.world.tables.devids(5), (10, 20))
+        self.world.clock.advance(0.1)
+        self.assertIs(self.reap(), True)
+        self.assertEqual(self.world.tables.devids(5), (20,))
+        self.assertEqual(self.world.tables.files[5].devcount, 1)
+        self.assertIn(5, self.world.tables.to_replicate)
+
+    def test_thought_again(self) -> None:
+        """Who takes it back in time loses nothing, and has the whole grace anew."""
+        self.world.file(5, [10])
+        self.set_device(10, "dead")
+        self.reap()
+        self.world.clock.advance(GRACE_SECONDS - 1)
+        self.set_device(10, "down")
+        self.reap()
+        self.set_device(10, "dead")
+        self.reap()
+        self.world.clock.advance(GRACE_SECONDS - 1)
+        self.assertIs(self.reap(), False)
+        self.assertEqual(self.world.called("reap"), [])
+
+    def test_batches(self) -> None:
+        """Batch after batch while there are any; then it is looked at once a minute."""
+        for fid in range(1, REAP_BATCH + 3):
+            self.world.tables.file_on.add((fid, 10))
+        self.set_device(10, "dead")
+        self.reap()
+        self.world.clock.advance(GRACE_SECONDS)
+        self.assertEqual([self.reap() for _ in range(5)], [True, True] + [False] * 3)
+        self.assertEqual(self.world.called("reap"), [(10, REAP_BATCH)] * 3)
+        self.world.file(5000, [10, 20])
+        self.world.clock.advance(REAP_AGAIN_SECONDS - 1)
+        self.assertIs(self.reap(), False)
+        self.world.clock.advance(1)
+        self.assertIs(self.reap(), True)
+        self.assertEqual(self.world.tables.devids(5000), (20,))
+
+    def test_two_devices(self) -> None:
+        """Every dead device has its own time."""
+        self.world.file(5, [10, 20, 30])
+        self.set_device(10, "dead")
+        self.reap()
+        self.world.clock.advance(10)
+        self.set_device(20, "dead")
+        self.reap()
+        self.world.clock.advance(GRACE_SECONDS - 10)
+        self.reap()
+        self.assertEqual(self.world.tables.devids(5), (20, 30))
+        self.world.clock.advance(10)
+        self.reap()
+        self.assertEqual(self.world.tables.devids(5), (30,))
+
+    def test_database_away(self) -> None:
+        """A failure is the driver's business; the next unit goes on."""
+        self.world.file(5, [10])
+        self.set_device(10, "dead")
+        self.reap()
+        self.world.clock.advance(GRACE_SECONDS)
+        self.world.store.failing["reap"] = [DatabaseAway()]
+        self.fail_now(self.reaper(), DatabaseAway)
+        self.assertIs(self.reap(), True)
+
+
+class SweepCase(WorldCase):
+    """A cluster with some hosts, and more to come."""
+
+    def setUp(self) -> None:
+        self.patch(housekeeping, "SWEEP_BATCH", 2)
+        self.world = World.of(2)
+        self.sweep = self.sweeper(self.world)
+
+    def sweeper(self, world: World) -> Sweep:
+        """The job, as a tracker starts it."""
+        return Sweep(world.store, world.store, world.store, world.copies, world.live)
+
+    def run_until_idle(self) -> int:
+        """Units until there is nothing more to do; returns how many did something."""
+        for count in range(100):
+            if not self.run_now(self.sweep()):
+                return count
+        self.fail("the sweep does not end")
+
+    def queued(self) -> set[int]:
+        """The fids in the replication queue."""
+        return set(self.world.tables.to_replicate)
+
+    def setting(self, name: str) -> str | None:
+        """A setting, as the database has it."""
+        value: str | None = self.world.tables.settings.get(name)
+        return value
+
+    def set_host(self, hostid: int, status: str) -> None:
+        """The operator's word for a host."""
+        self.run_now(self.world.store.update_host(hostid, {"status": status}))
+        self.world.look()
+
+    def new_host(self, hostid: int) -> None:
+        """A host that joins, with one device."""
+        self.world.add_host(hostid)
+        self.world.look()
+
+
+class Sweeping(SweepCase):
+    """`Sweep`."""
+
+    def test_first_start(self) -> None:
+        """The first sweep looks at everything, and remembers for which hosts."""
+        self.world.file(5, [10])
+        self.world.file(6, [10, 20])
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {5})
+        self.assertEqual(self.setting(SWEEP_SEEN), "1,2")
+        self.assertIsNone(self.setting(SWEEP_GOAL))
+        self.assertIsNone(self.setting(SWEEP_FID))
+
+    def test_nothing_new(self) -> None:
+        """While no host joins no file is looked at."""
+        self.run_until_idle()
+        self.world.store.calls.clear()
+        self.assertEqual(self.run_until_idle(), 0)
+        self.assertEqual(self.world.called("list_files"), [])
+
+    def test_new_host(self) -> None:
+        """When a host joins, every file that lacks a copy there is queued."""
+        self.run_until_idle()
+        for fid in range(1, 8):
+            self.world.file(fid, [10, 20])
+        self.new_host(3)
+        self.world.file(8, [10, 20, 30])
+        self.run_until_idle()
+        self.assertEqual(self.queued(), set(range(1, 8)))
+        self.assertEqual(self.setting(SWEEP_SEEN), "1,2,3")
+
+    def test_host_away(self) -> None:
+        """Also when it has gone away again meanwhile: the queue waits for it."""
+        self.run_until_idle()
+        self.world.file(1, [10, 20])
+        self.world.add_host(3)
+        self.world.nodes.unreachable.add(3)
+        self.world.look()
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {1})
+
+    def test_only_files_that_want_it(self) -> None:
+        """Files whose class is content without that host are left alone."""
+        self.world.add_class(1, "two", policy="MultipleHosts(2)")
+        self.world.look()
+        self.run_until_idle()
+        self.world.file(1, [10, 20], classid=1)
+        self.world.file(2, [10, 20])
+        self.new_host(3)
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {2})
+
+    def test_resumed(self) -> None:
+        """Another tracker, or the next start, goes on where this one stood."""
+        self.run_until_idle()
+        for fid in range(1, 6):
+            self.world.file(fid, [10, 20])
+        self.new_host(3)
+        for _ in range(2):
+            self.run_now(self.sweep())
+        self.assertEqual(self.queued(), {1, 2})
+        self.world.tables.to_replicate.clear()
+        self.sweep = self.sweeper(self.world)
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {3, 4, 5})
+
+    def test_second_host_while_sweeping(self) -> None:
+        """One more host makes it begin again, for all of them."""
+        self.run_until_idle()
+        for fid in range(1, 6):
+            self.world.file(fid, [10, 20])
+        self.new_host(3)
+        for _ in range(3):
+            self.run_now(self.sweep())
+        self.world.tables.to_replicate.clear()
+        self.new_host(4)
+        self.run_until_idle()
+        self.assertEqual(self.queued(), set(range(1, 6)))
+        self.assertEqual(self.setting(SWEEP_SEEN), "1,2,3,4")
+
+    def test_host_leaves_while_sweeping(self) -> None:
+        """A host that leaves does not make it begin again."""
+        self.run_until_idle()
+        for fid in range(1, 4):
+            self.world.file(fid, [10, 20])
+        self.new_host(3)
+        for _ in range(2):
+            self.run_now(self.sweep())
+        self.set_host(2, "readonly")
+        self.world.store.calls.clear()
+        self.run_until_idle()
+        self.assertEqual([call[0] for call in self.world.called("list_files")], [2, 3])
+        self.assertEqual(self.setting(SWEEP_SEEN), "1,3")
+
+    def test_host_gone(self) -> None:
+        """When a host goes no file needs a copy more; when it is back they may."""
+        self.run_until_idle()
+        self.world.file(1, [10])
+        self.set_host(2, "readonly")
+        self.world.store.calls.clear()
+        self.run_until_idle()
+        self.assertEqual(self.world.called("list_files"), [])
+        self.assertEqual(self.setting(SWEEP_SEEN), "1")
+        self.set_host(2, "alive")
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {1})
+
+    def test_all_hosts_gone(self) -> None:
+        """While no host takes files there is nothing to sweep for."""
+        self.run_until_idle()
+        for hostid in (1, 2):
+            self.set_host(hostid, "readonly")
+        self.assertEqual(self.run_until_idle(), 0)
+        self.assertEqual(self.setting(SWEEP_SEEN), "1,2")
+
+    def test_empty_cluster(self) -> None:
+        """Without hosts, or before the first picture, there is nothing to do."""
+        self.world = World()
+        self.sweep = self.sweeper(self.world)
+        self.assertEqual(self.run_until_idle(), 0)
+        self.assertEqual(self.world.tables.settings, {})
+
+    def test_stale_tracker(self) -> None:
+        """A tracker that has not seen the new host yet makes us skip no file."""
+        self.run_until_idle()
+        for fid in range(1, 6):
+            self.world.file(fid, [10, 20])
+        self.new_host(3)
+        for _ in range(2):
+            self.run_now(self.sweep())
+        stale = World(self.world.clock)
+        stale.store, stale.copies.live = self.world.store, stale.live
+        stale.live.view = self.world.live.view
+        other = self.sweeper(stale)
+        self.new_host(4)
+        self.run_now(self.sweep())
+        self.world.tables.to_replicate.clear()
+        self.run_now(other())
+        self.assertEqual(self.setting(SWEEP_FID), "4 1,2,3")
+        self.world.tables.to_replicate.clear()
+        self.run_until_idle()
+        self.assertEqual(self.queued(), set(range(1, 6)))
+
+
+class SweepPolicies(SweepCase):
+    """Whether any class cares for every host."""
+
+    def assert_sweeps(self, wanted: bool, policy: str, class_policy: str = "") -> None:
+        """With that default, and that policy of a class."""
+        self.world = World.of(2, kobold_policy=policy)
+        if class_policy:
+            self.world.add_class(1, "c", policy=class_policy)
+        self.world.look()
+        self.sweep = self.sweeper(self.world)
+        self.assertEqual(bool(self.run_until_idle()), wanted)
+
+    def test_default(self) -> None:
+        """The default policy counts; an unset one is AllHosts."""
+        self.assert_sweeps(True, "AllHosts()")
+        self.assert_sweeps(True, "")
+        self.assert_sweeps(False, "MultipleHosts()")
+
+    def test_classes(self) -> None:
+        """One class is enough."""
+        self.assert_sweeps(True, "MultipleHosts()", "AllHosts()")
+        self.assert_sweeps(False, "MultipleHosts()", "MultipleDevices(3)")
+
+    def test_union(self) -> None:
+        """Also inside a union."""
+        text = "Union(MultipleHosts(2), Union(AllHosts()))"
+        self.assert_sweeps(True, "MultipleHosts()", text)
+        self.assert_sweeps(False, "Union(MultipleHosts(2), MultipleDevices(2))")
+
+    def test_not_understood(self) -> None:
+        """A policy that is not known here is kept at MultipleHosts."""
+        self.assert_sweeps(False, "MultipleHosts()", "HostsPerNetwork(a)")
+
+
+class Room(WorldCase):
+    """`RoomRecorder`."""
+
+    def setUp(self) -> None:
+        self.world = World.of(2)
+        self.world.nodes.kib_total = {10: 2048, 20: 4096 * 1024}
+        self.world.look()
+        self.record = RoomRecorder(
+            self.world.store, self.world.live, self.world.clock, lambda: 1234.9
+        )
+
+    def test_written(self) -> None:
+        """What was seen is written in whole MB, with the time."""
+        self.world.nodes.put(self.world.place(20), 5, bytes(3 * 2**20))
+        self.world.look()
+        self.assertIs(self.run_now(self.record()), False)
+        first, second = self.world.tables.devices[10], self.world.tables.devices[20]
+        self.assertEqual((first.mb_total, first.mb_used), (2, 0))
+        self.assertEqual((second.mb_total, second.mb_used), (4096, 3))
+        self.assertEqual(self.world.tables.mb_asof, {10: 1234, 20: 1234})
+
+    def test_pace(self) -> None:
+        """Not more often than every fifteen seconds."""
+        self.run_now(self.record())
+        self.world.nodes.kib_total[10] = 1024 * 1024
+        self.world.look()
+        self.world.store.calls.clear()
+        self.world.clock.advance(ROOM_SECONDS - 0.1)
+        self.run_now(self.record())
+        self.assertEqual(self.world.called("update_device"), [])
+        self.world.clock.advance(0.1)
+        self.run_now(self.record())
+        [(devid, values)] = self.world.called("update_device")
+        self.assertEqual((devid, values["mb_total"]), (10, 1024))
+
+    def test_unchanged(self) -> None:
+        """What is the same as recorded is not written again."""
+        self.run_now(self.record())
+        self.world.look()
+        self.world.store.calls.clear()
+        self.world.clock.advance(ROOM_SECONDS)
+        self.run_now(self.record())
+        self.assertEqual(self.world.called("update_device"), [])
+
+    def test_unknown(self) -> None:
+        """A device without figures, or that is gone, is left alone."""
+        self.world.nodes.unreachable.add(1)
+        self.world.look()
+        self.run_now(self.record())
+        self.assertEqual(set(self.world.tables.mb_asof), {20})

@@ -1,0 +1,105 @@
+"""Small files that arrive together. (What a batch does on a disk: test/contract.)"""
+
+from __future__ import annotations
+
+import errno
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.errors import CopyCorrupt, TooBusy
+from koboldfs.storage.batch import (
+    MAX_BATCH_FILES,
+    MAX_WAITING_FILES,
+    FlushFailed,
+    SmallFile,
+    SmallWrites,
+)
+from koboldfs.storage.temporary import Expected
+from test.fakes.disk import FaultyDisk
+from test.fakes.lanes import HeldLanes
+from test.fakes.storage_node import FakeNode
+
+
+def small(number: int, expected: Expected | None = None) -> SmallFile:
+    """A file of one byte."""
+    path = f"0/000/000/{number:010d}.fid"
+    return SmallFile(path, (b"x",), expected or Expected())
+
+
+class Gathering(SynchronousTestCase):
+    """`SmallWrites`"""
+
+    def setUp(self) -> None:
+        """A device whose batch thread is held."""
+        self.node = FakeNode(disk=FaultyDisk)
+        self.lanes = HeldLanes()
+        device = self.node.folders.devices()[0]
+        self.writes = SmallWrites(self.lanes, self.node.disk, device, fsync=True)
+        self.node.memory.calls.clear()
+
+    def test_idle(self) -> None:
+        """On an idle device a file is written at once."""
+        result = self.writes.add(small(1))
+        self.assertEqual([job[0] for job in self.lanes.jobs], ["batch"])
+        self.lanes.step()
+        self.assertEqual(self.successResultOf(result).size, 1)
+
+    def test_one_flush_for_many(self) -> None:
+        """What comes while a batch is written is one batch, with one flush of the
+        files and one of each folder."""
+        first = self.writes.add(small(1))
+        rest = [self.writes.add(small(number)) for number in range(2, 12)]
+        self.lanes.step()
+        self.successResultOf(first)
+        self.node.memory.calls.clear()
+        self.lanes.step()
+        self.assertEqual([self.successResultOf(one).size for one in rest], [1] * 10)
+        calls = self.node.memory.calls
+        self.assertEqual((calls.count("sync"), calls.count("sync_folder")), (1, 1))
+        self.assertEqual(self.lanes.jobs, [])
+
+    def test_limits(self) -> None:
+        """A batch and a queue have an end; who comes too late is told."""
+        self.writes.add(small(1))
+        results = [self.writes.add(small(2 + n)) for n in range(MAX_WAITING_FILES)]
+        with self.assertRaises(TooBusy):
+            self.writes.add(small(9999))
+        self.lanes.step()
+        self.lanes.step()
+        done = sum(one.called for one in results)
+        self.assertEqual(done, MAX_BATCH_FILES)
+        self.lanes.run_all()
+        self.assertTrue(all(one.called for one in results))
+
+    def test_neighbours(self) -> None:
+        """Each is told its own outcome."""
+        self.writes.add(small(1))
+        good = self.writes.add(small(2))
+        bad = self.writes.add(small(3, Expected(size=7)))
+        self.lanes.run_all()
+        self.successResultOf(good)
+        self.failureResultOf(bad, CopyCorrupt)
+
+    def test_failed_flush(self) -> None:
+        """A flush that fails leaves none of the batch behind; the next one works."""
+        for call in ("sync", "sync_folder"):
+            self.writes.add(small(1))
+            results = [self.writes.add(small(number)) for number in (2, 3)]
+            self.lanes.step()
+            self.node.disk.arm(1, errno.EIO, only=(call,))
+            self.lanes.step()
+            self.node.disk.disarm()
+            for one in results:
+                self.failureResultOf(one, FlushFailed)
+            self.assertEqual(list(self.node.files()), [small(1).relative])
+        again = self.writes.add(small(2))
+        self.lanes.step()
+        self.successResultOf(again)
+
+    def test_defect(self) -> None:
+        """An exception that nobody thought of reaches everybody who waits."""
+        broken = SmallFile(small(1).relative, (None,), Expected())  # type: ignore[arg-type]
+        result = self.writes.add(broken)
+        self.lanes.step()
+        self.failureResultOf(result, TypeError)
+        self.lanes.jobs.clear()

@@ -1,0 +1,338 @@
+"""Which folders are served: markers, what the node remembers, mounts that come and go."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
+from koboldfs.interfaces import IDeviceFolders
+from koboldfs.storage.devices import DeviceFolders
+from koboldfs.storage.disk import MARKER_NAME, TEMPORARY_FOLDER, Marker, ReadOnly
+from test.fakes.disk import FaultyDisk, MemoryDisk
+from test.fakes.storage_node import DOCROOT, FakeNode
+
+DEV1 = f"{DOCROOT}/dev1"
+
+
+class FoldersCase(SynchronousTestCase):
+    """A node with an empty device folder 1, alone."""
+
+    def setUp(self) -> None:
+        """The node."""
+        self.node = FakeNode()
+        self.folders, self.disk = self.node.folders, self.node.memory
+
+    def restart(self) -> None:
+        """The same disk and memory, another process."""
+        old, self.node = self.node, FakeNode.__new__(FakeNode)
+        self.node.__dict__.update(old.__dict__)
+        self.folders = DeviceFolders(Path(DOCROOT), Path("/data/node.json"), self.disk)
+        self.node.folders = self.node.watch._folders = self.folders
+        self.folders.served_changed = self.node.watch.look
+        self.folders.load()
+        self.look()
+
+    def look(self) -> None:
+        """A round of looking at the devices."""
+        self.node.clock.advance(2)
+        self.node.watch.look()
+
+    def served(self) -> list[int]:
+        """The devices that can be read."""
+        return [one.devid for one in self.folders.devices() if not one.trouble]
+
+    def marker(self) -> Marker:
+        """The marker of device 1."""
+        found = self.folders.found()[1]
+        assert found is not None
+        return found
+
+    def unmount(self) -> object:
+        """Leave an empty mount point in the place of device 1; returns the disk."""
+        docroot = self.disk._node(DOCROOT)
+        disk = docroot.names.pop("dev1")
+        self.disk.make_folders(DEV1)
+        return disk
+
+    def mount(self, disk: object) -> None:
+        """Put a disk in the place of device 1."""
+        self.disk._node(DOCROOT).names["dev1"] = disk
+
+
+class Alone(FoldersCase):
+    """Before a cluster is known, as MogileFS's storage daemon does."""
+
+    def test_serves_what_is_there(self) -> None:
+        """An unmarked folder is served; nothing is marked; others are not here."""
+        self.assertTrue(IDeviceFolders.providedBy(self.folders))
+        self.assertEqual(self.served(), [1])
+        self.assertEqual(self.folders.found(), {1: None})
+        self.assertEqual(self.folders.writing(1).observed, "writeable")
+        with self.assertRaises(NoDevice):
+            self.folders.reading(2)
+
+    def test_new_folders(self) -> None:
+        """A folder that appears is served from the next look on; odd names never."""
+        for name in ("dev7", "dev0", "dev01", "devx", "dev1.old", "lost+found"):
+            self.disk.make_folders(f"{DOCROOT}/{name}")
+        self.disk.put(f"{DOCROOT}/dev8", b"a file")
+        self.assertEqual(self.served(), [1])
+        self.look()
+        self.assertEqual(self.served(), [1, 7])
+
+    def test_folder_goes_and_comes(self) -> None:
+        """A folder that goes is a device that is not available, and no unknown one."""
+        disk = self.disk._node(DOCROOT).names.pop("dev1")
+        self.look()
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.reading(1)
+        self.mount(disk)
+        self.look()
+        self.assertEqual(self.served(), [1])
+
+    def test_lost_mount(self) -> None:
+        """An unmarked folder that was a mount point and is one no more lost its disk."""
+        self.disk.devices[DEV1] = 9
+        self.disk.make_folders(f"{DOCROOT}/dev2")
+        self.restart()
+        self.assertEqual(self.served(), [1, 2])
+        del self.disk.devices[DEV1]
+        self.look()
+        self.assertEqual(self.served(), [2])
+        self.disk.devices[DEV1] = 9
+        self.look()
+        self.assertEqual(self.served(), [1, 2])
+
+    def test_swapped_mounts(self) -> None:
+        """A folder whose marker has another number is not served, alone or not."""
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", Marker.new("c", "h", 2).data())
+        self.look()
+        self.assertEqual(self.served(), [])
+
+    def test_marked_by_others(self) -> None:
+        """Alone, a marked folder of that number is served, whoever marked it; one
+        that cannot be understood is not."""
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", Marker.new("c", "h", 1).data())
+        self.look()
+        self.assertEqual(self.served(), [1])
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", b"garbage")
+        self.look()
+        self.assertEqual(self.served(), [])
+
+    def test_temporary_files_at_the_start(self) -> None:
+        """What a killed process was writing is removed when the device is adopted."""
+        self.disk.put(f"{DEV1}/{TEMPORARY_FOLDER}/99999999-5-1", b"half")
+        self.restart()
+        self.assertEqual(self.node.files(), {})
+
+
+class Claims(FoldersCase):
+    """`claim`, `release` and what is remembered."""
+
+    def test_claim_marks(self) -> None:
+        """A folder is made or marked, remembered, and can be claimed again."""
+        for devid in (1, 5):
+            self.folders.claim(devid, "cluster", "host")
+            found = self.folders.found()[devid]
+            assert found is not None
+            self.assertEqual((found.cluster, found.host), ("cluster", "host"))
+            self.folders.claim(devid, "cluster", "host")
+            self.assertEqual(self.folders.found()[devid], found)
+            memory = json.loads(self.disk.files("/data")["node.json"])
+            self.assertEqual(memory["devices"][str(devid)], found.uuid)
+
+    def test_claim_survives_a_crash(self) -> None:
+        """Marker and memory are on stable storage when the claim is made."""
+        self.folders.claim(5, "cluster", "host")
+        marker = self.folders.found()[5]
+        self.disk.crash()
+        self.restart()
+        self.assertEqual(self.folders.found()[5], marker)
+
+    def test_foreign(self) -> None:
+        """A disk of another cluster, host or number is never taken."""
+        for marker in (
+            Marker.new("other", "host", 1),
+            Marker.new("cluster", "other", 1),
+            Marker.new("cluster", "host", 2),
+        ):
+            self.disk.put(f"{DEV1}/{MARKER_NAME}", marker.data())
+            with self.assertRaises(DeviceUnavailable):
+                self.folders.claim(1, "cluster", "host")
+            self.assertEqual(self.marker(), marker)
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", b"garbage")
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.claim(1, "cluster", "host")
+        self.assertEqual(self.disk.files(DEV1)[MARKER_NAME], b"garbage")
+
+    def test_missing_disk(self) -> None:
+        """An empty mount point, or no folder, where a disk was is not claimed."""
+        self.folders.claim(1, "cluster", "host")
+        self.unmount()
+        self.restart()
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.claim(1, "cluster", "host")
+        self.assertEqual(self.folders.found(), {1: None})
+        del self.disk._node(DOCROOT).names["dev1"]
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.claim(1, "cluster", "host")
+        self.assertEqual(self.folders.found(), {})
+
+    def test_another_disk(self) -> None:
+        """A disk that took the number of one we had is not claimed."""
+        self.folders.claim(1, "cluster", "host")
+        other = evolve(self.marker(), uuid="another")
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", other.data())
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.claim(1, "cluster", "host")
+
+    def test_failed_claim(self) -> None:
+        """A claim that a disk error stopped can be made again."""
+        for call in range(1, 30):
+            node = FakeNode(disk=FaultyDisk)
+            node.disk.arm(call, only=("create", "write", "sync", "rename", "make_folder"))
+            try:
+                node.folders.claim(2, "cluster", "host")
+            except DeviceUnavailable:
+                node.disk.disarm()
+                node.folders.claim(2, "cluster", "host")
+            finished = not node.disk.failed
+            node.disk.disarm()
+            marker = node.folders.found()[2]
+            assert marker is not None
+            self.assertEqual(marker.devid, 2)
+            if finished:
+                return
+        self.fail("the claim was never done")
+
+    def test_release(self) -> None:
+        """What was claimed in vain goes again; a folder with a file stays."""
+        self.folders.claim(1, "cluster", "host")
+        self.folders.claim(5, "cluster", "host")
+        self.disk.put(f"{DEV1}/0/000/000/0000000001.fid", b"x")
+        self.look()
+        self.folders.release(1)
+        self.folders.release(5)
+        self.assertEqual(list(self.folders.found()), [1])
+        memory = json.loads(self.disk.files("/data")["node.json"])
+        self.assertEqual(list(memory["devices"]), ["1"])
+        self.folders.release(9)
+
+    def test_broken_memory(self) -> None:
+        """A memory that cannot be read stops the node: it would mistake disks."""
+        for data in (b"", b"{}", b"[1]", b'{"devices": {"x": "y"}}'):
+            self.disk.put("/data/node.json", data)
+            with self.assertRaises(ConfigError):
+                self.folders.load()
+
+
+class InACluster(FoldersCase):
+    """After `serve`."""
+
+    def setUp(self) -> None:
+        """Device 1 is claimed and served."""
+        super().setUp()
+        self.folders.claim(1, "cluster", "host")
+        self.folders.serve("cluster", "host", [1])
+
+    def test_serves(self) -> None:
+        """Exactly what it is told; a new folder is not picked up."""
+        self.assertEqual(self.served(), [1])
+        self.disk.make_folders(f"{DOCROOT}/dev2")
+        self.look()
+        self.assertEqual(self.served(), [1])
+        self.folders.serve("cluster", "host", [])
+        with self.assertRaises(NoDevice):
+            self.folders.reading(1)
+
+    def test_unmarked(self) -> None:
+        """A device without a marker is known and not available."""
+        self.disk.make_folders(f"{DOCROOT}/dev2")
+        self.folders.serve("cluster", "host", [1, 2])
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.reading(2)
+
+    def test_unmounted_and_back(self) -> None:
+        """An unmounted disk is neither read nor written, and served when it is back."""
+        disk = self.unmount()
+        self.look()
+        for ask in (self.folders.reading, self.folders.writing):
+            with self.assertRaises(DeviceUnavailable):
+                ask(1)
+        self.assertEqual(self.folders.devices()[0].observed, "unreachable")
+        self.assertEqual(self.disk.files(DEV1), {})
+        self.mount(disk)
+        self.look()
+        self.assertEqual(self.folders.writing(1).observed, "writeable")
+
+    def test_restart_while_unmounted(self) -> None:
+        """A node that starts without its disk does not write beside it, alone or in
+        the cluster."""
+        self.unmount()
+        self.restart()
+        self.assertEqual(self.served(), [])
+        self.folders.serve("cluster", "host", [1])
+        self.assertEqual(self.served(), [])
+        self.assertEqual(self.disk.files(DEV1), {})
+
+    def test_swapped_disk(self) -> None:
+        """Another disk in its place is not served."""
+        self.unmount()
+        self.disk.put(f"{DEV1}/{MARKER_NAME}", Marker.new("cluster", "host", 1).data())
+        self.look()
+        self.assertEqual(self.served(), [])
+
+    def test_another_cluster(self) -> None:
+        """A disk that we served alone and that is another cluster's is dropped at
+        once, before the next look."""
+        self.folders.served_changed = lambda: None
+        self.folders.serve("other", "host", [1])
+        with self.assertRaises(DeviceUnavailable):
+            self.folders.reading(1)
+
+    def test_unreadable(self) -> None:
+        """A folder that the disk fails to read is not available."""
+        faulty = FaultyDisk(self.disk)
+        self.folders.disk = faulty  # type: ignore[assignment]
+        faulty.arm(1, only=("open",))
+        self.look()
+        self.assertEqual(self.served(), [])
+        faulty.disarm()
+        self.look()
+        self.assertEqual(self.served(), [1])
+
+    def test_still_there(self) -> None:
+        """Between two looks an unmounted disk is told from one without the file."""
+        device = self.folders.reading(1)
+        self.assertTrue(self.folders.still_there(device))
+        disk = self.unmount()
+        self.assertFalse(self.folders.still_there(device))
+        self.mount(disk)
+        self.assertTrue(self.folders.still_there(device))
+        self.disk.remove(f"{DEV1}/{MARKER_NAME}")
+        self.assertFalse(self.folders.still_there(device))
+
+    def test_distrust(self) -> None:
+        """A distrusted device is read, not written, and stays so."""
+        self.folders.distrust(self.folders.writing(1), "a flush failed")
+        for _ in range(10):
+            self.look()
+        self.assertEqual(self.folders.reading(1).observed, "readable")
+        with self.assertRaises(ReadOnly):
+            self.folders.writing(1)
+
+
+class NoMemory(SynchronousTestCase):
+    """A fresh node."""
+
+    def test_nothing_to_remember(self) -> None:
+        """A node that never had a device needs no memory."""
+        disk = MemoryDisk()
+        disk.make_folders("/data")
+        folders = DeviceFolders(Path("/devs"), Path("/data/node.json"), disk)
+        folders.load()
+        self.assertEqual(folders.devices(), [])

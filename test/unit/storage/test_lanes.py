@@ -1,0 +1,102 @@
+"""Threads for what blocks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Queue
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.storage.lanes import LANE_THREADS, ThreadLanes
+
+#: No step of these tests takes longer (seconds).
+LIMIT_SECONDS = 10.0
+
+
+class Reactor:
+    """As much of a reactor as lanes need: what threads want done is in a queue."""
+
+    def __init__(self) -> None:
+        self.wanted: Queue[Callable[[], None]] = Queue()
+
+    def callFromThread(self, work: Callable[[], None]) -> None:  # noqa: N802
+        """See `IReactorFromThreads`."""
+        self.wanted.put(work)
+
+    def turn(self) -> None:
+        """Do one thing that a thread wanted."""
+        self.wanted.get(timeout=LIMIT_SECONDS)()
+
+
+class ThreadLanesTests(SynchronousTestCase):
+    """`ThreadLanes`"""
+
+    def setUp(self) -> None:
+        """Lanes and their reactor."""
+        self.reactor = Reactor()
+        self.lanes = ThreadLanes(self.reactor)  # type: ignore[arg-type]
+        self.addCleanup(self.lanes.stop)
+
+    def test_result(self) -> None:
+        """The work runs in another thread, its result comes back in the reactor's."""
+        running = self.lanes.run(1, "read", lambda x: (x, threading.get_ident()), 5)
+        self.assertNoResult(running)
+        self.reactor.turn()
+        value, thread = self.successResultOf(running)
+        self.assertEqual(value, 5)
+        self.assertNotEqual(thread, threading.get_ident())
+
+    def test_failure(self) -> None:
+        """An exception comes back as it is."""
+
+        def fail() -> None:
+            raise OSError(5, "broken")
+
+        running = self.lanes.run(1, "read", fail)
+        self.reactor.turn()
+        self.assertEqual(self.failureResultOf(running, OSError).value.errno, 5)
+
+    def test_bounded_threads(self) -> None:
+        """A lane has no more threads than it may, and all work is done."""
+        gate, before = threading.Event(), threading.active_count()
+        running = [self.lanes.run(1, "write", gate.wait) for _ in range(50)]
+        self.assertEqual(threading.active_count() - before, LANE_THREADS["write"])
+        gate.set()
+        while not all(one.called for one in running):
+            self.reactor.turn()
+
+    def test_devices_are_apart(self) -> None:
+        """A device whose threads all hang holds up no other device or lane."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        hanging = [self.lanes.run(1, "read", gate.wait) for _ in range(9)]
+        others: list[Any] = [
+            self.lanes.run(2, "read", lambda: "two"),
+            self.lanes.run(1, "check", lambda: "check"),
+        ]
+        while not all(one.called for one in others):
+            self.reactor.turn()
+        self.assertFalse(any(one.called for one in hanging))
+
+    def test_one_wake_up_for_many(self) -> None:
+        """Results that are ready together wake the reactor once."""
+        gate = threading.Event()
+        first = self.lanes.run(1, "batch", gate.wait)
+        rest = [self.lanes.run(1, "batch", lambda: None) for _ in range(20)]
+        gate.set()
+        while not self.lanes._ready or len(self.lanes._ready) < 21:
+            threading.Event().wait(0.001)
+        self.reactor.turn()
+        self.assertTrue(all(one.called for one in (first, *rest)))
+        self.assertLessEqual(self.reactor.wanted.qsize(), 1)
+
+    def test_stop(self) -> None:
+        """Stopping ends the threads, after what is queued."""
+        before = threading.active_count()
+        running = self.lanes.run(1, "read", lambda: "done")
+        self.lanes.stop()
+        self.assertEqual(threading.active_count(), before)
+        self.reactor.turn()
+        self.assertEqual(self.successResultOf(running), "done")

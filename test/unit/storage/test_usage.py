@@ -1,0 +1,186 @@
+"""Room, business and the self-test of devices."""
+
+from __future__ import annotations
+
+import errno
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.storage import usage
+from koboldfs.storage.disk import TEMPORARY_FOLDER
+from koboldfs.storage.usage import CHECK_DEADLINE_SECONDS, TEST_SECONDS, busy_ms
+from test.fakes.disk import FaultyDisk
+from test.fakes.lanes import HeldLanes
+from test.fakes.storage_node import DOCROOT, FakeNode
+
+DISKSTATS = """\
+   8       0 sda 100 0 0 0 0 0 0 0 0 {busy} 0 0 0 0 0 0 0
+ 253       1 dm-1 1 2 3
+ 259   70000 nvme9n9 1 0 0 0 0 0 0 0 0 42 0
+"""
+
+
+class Writing(SynchronousTestCase):
+    """``devN/usage`` and the self-test."""
+
+    def test_usage_is_written(self) -> None:
+        """The file on the disk is what HTTP tells, and is kept up to date."""
+        node = FakeNode()
+        text = node.memory.files(f"{DOCROOT}/dev1")["usage"]
+        self.assertIn(b"\ntime: 1700000000\n", text)
+        self.assertEqual(text, node.folders.devices()[0].usage_text)
+        node.clock.advance(10)
+        node.watch.look()
+        text = node.memory.files(f"{DOCROOT}/dev1")["usage"]
+        self.assertIn(b"\ntime: 1700000010\n", text)
+
+    def test_self_test(self) -> None:
+        """A device that cannot be written to is readable, and writeable again when
+        it can; every try is a while after the last one; nothing is left behind."""
+        for number in (errno.EROFS, errno.ENOSPC, errno.EIO):
+            for call in ("create", "write", "sync"):
+                node = FakeNode(disk=FaultyDisk)
+                device = node.folders.devices()[0]
+                self.assertEqual(device.observed, "writeable")
+                node.disk.arm(1, number, only=(call,), lasting=True)
+                node.clock.advance(TEST_SECONDS)
+                node.watch.look()
+                self.assertEqual(device.observed, "readable")
+                node.disk.disarm()
+                node.clock.advance(TEST_SECONDS - 1)
+                node.watch.look()
+                self.assertEqual(device.observed, "readable")
+                node.clock.advance(1)
+                node.watch.look()
+                self.assertEqual(device.observed, "writeable")
+                self.assertEqual(node.files(), {})
+
+    def test_no_own_folder(self) -> None:
+        """Without its temporary folder a device takes no writes."""
+        node = FakeNode()
+        node.memory.remove_folder(f"{DOCROOT}/dev1/{TEMPORARY_FOLDER}")
+        node.clock.advance(TEST_SECONDS)
+        node.watch.look()
+        self.assertEqual(node.folders.devices()[0].observed, "readable")
+
+    def test_usage_cannot_be_written(self) -> None:
+        """That is no reason to take a device for broken."""
+        node = FakeNode(disk=FaultyDisk)
+        node.disk.arm(1, only=("rename",), lasting=True)
+        node.clock.advance(TEST_SECONDS)
+        node.watch.look()
+        self.assertEqual(node.folders.devices()[0].observed, "writeable")
+
+    def test_no_room_known(self) -> None:
+        """A file system that does not answer makes the device unavailable."""
+        node = FakeNode(disk=FaultyDisk)
+        node.disk.arm(1, only=("space",))
+        node.watch.look()
+        self.assertEqual(node.folders.devices()[0].observed, "unreachable")
+        self.assertEqual(node.folders.devices()[0].usage_text, b"")
+
+
+class Hanging(SynchronousTestCase):
+    """Disks that do not answer."""
+
+    def setUp(self) -> None:
+        """A node with two devices whose lanes are held from now on."""
+        self.node = FakeNode(devices=2)
+        self.lanes = HeldLanes()
+        self.node.watch._lanes = self.lanes
+
+    def test_hanging_device(self) -> None:
+        """A device that hangs becomes unavailable, and comes back; others go on."""
+        self.node.watch.look()
+        self.lanes.step()  # the docroot's list
+        hanging = self.lanes.jobs.pop(0)
+        for _ in range(4):
+            self.node.clock.advance(CHECK_DEADLINE_SECONDS / 3)
+            self.node.watch.look()
+            self.lanes.run_all()
+        first, second = self.node.folders.devices()
+        self.assertEqual((first.observed, second.observed), ("unreachable", "writeable"))
+        self.lanes.jobs.append(hanging)
+        self.lanes.run_all()
+        self.assertEqual(first.observed, "writeable")
+
+    def test_hanging_docroot(self) -> None:
+        """Looks do not pile up when the docroot hangs."""
+        for _ in range(5):
+            self.node.watch.look()
+        self.assertEqual(len(self.lanes.jobs), 1)
+
+    def test_hanging_test(self) -> None:
+        """A test write that does not end means that the device takes no writes, until
+        it ends."""
+        hanging = []
+        for _ in range(3):
+            self.node.clock.advance(TEST_SECONDS)
+            self.node.watch.look()
+            while self.lanes.jobs:
+                if self.lanes.jobs[0][0] == "write":
+                    hanging.append(self.lanes.jobs.pop(0))
+                else:
+                    self.lanes.step()
+        self.assertEqual(len(hanging), 2)
+        observed = {one.observed for one in self.node.folders.devices()}
+        self.assertEqual(observed, {"readable"})
+        self.lanes.jobs = hanging
+        self.lanes.run_all()
+        observed = {one.observed for one in self.node.folders.devices()}
+        self.assertEqual(observed, {"writeable"})
+
+    def test_broken_docroot(self) -> None:
+        """A docroot that cannot be listed does not stop the looking."""
+        node = FakeNode(disk=FaultyDisk)
+        node.disk.arm(1, only=("names",))
+        node.watch.look()
+        self.assertEqual(node.folders.devices()[0].observed, "writeable")
+
+
+class Business(SynchronousTestCase):
+    """Utilization from the kernel's statistics."""
+
+    def stats(self, text: str) -> None:
+        """Let the kernel say this."""
+        path = self.mktemp()
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        self.patch(usage, "DISKSTATS", path)
+
+    def test_rows(self) -> None:
+        """The row of the device's numbers; none, or a short one, is not known."""
+        self.stats(DISKSTATS.format(busy=77))
+        self.assertEqual(busy_ms(8 << 8), 77)
+        self.assertIsNone(busy_ms(253 << 8 | 1))
+        self.assertIsNone(busy_ms(9 << 8))
+        self.assertEqual(busy_ms(259 << 8 | 70000 & 0xFF | (70000 & ~0xFF) << 12), 42)
+        self.patch(usage, "DISKSTATS", "/nothing")
+        self.assertIsNone(busy_ms(8 << 8))
+
+    def test_share(self) -> None:
+        """Half of the time busy is 50 %; before the second look it is not known."""
+        node = FakeNode()
+        node.memory.devices[f"{DOCROOT}/dev1"] = 8 << 8
+        device = node.folders.devices()[0]
+        for busy, expected in ((1000, None), (2000, 50.0), (9000, 100.0), (8000, 0.0)):
+            self.stats(DISKSTATS.format(busy=busy))
+            node.clock.advance(2)
+            node.watch.look()
+            self.assertEqual(device.utilization, expected)
+        self.assertIn(b"device: /dev/sda\n", device.usage_text)
+
+
+class Loop(SynchronousTestCase):
+    """`start` and `stop`"""
+
+    def test_every_two_seconds(self) -> None:
+        """It looks until it is stopped; stopping twice is fine."""
+        node = FakeNode()
+        node.watch.start()
+        node.memory.make_folders(f"{DOCROOT}/dev2")
+        node.clock.advance(2)
+        self.assertEqual([one.devid for one in node.folders.devices()], [1, 2])
+        node.watch.stop()
+        node.watch.stop()
+        self.assertEqual(node.clock.getDelayedCalls(), [])
