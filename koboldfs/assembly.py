@@ -25,7 +25,7 @@ from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
-from koboldfs.config import Config
+from koboldfs.config import Config, with_backlog
 from koboldfs.errors import ConfigError, DomainExists
 from koboldfs.interfaces import ITrackerCall
 from koboldfs.jobs.delete import DeleteWorker, expiry
@@ -200,7 +200,9 @@ class Installation:
 
     async def _listen(self, option: str, text: str, factory: Any) -> None:
         try:
-            port = await serverFromString(self._reactor, text).listen(factory)
+            port = await serverFromString(self._reactor, with_backlog(text)).listen(
+                factory
+            )
         except CannotListenError as error:
             raise ConfigError(
                 f"{option}: {text!r} will not do: {error.socketError.strerror or error.socketError}"

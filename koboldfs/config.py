@@ -20,6 +20,8 @@ SECTION = "koboldfs"
 JOBS = ("replicate", "delete", "expire", "reap", "sweep", "monitor")
 MAX_DEVICES = 1000
 MAX_PROCESSES = 64
+#: Connections that may wait to be accepted at a port, unless an option says another.
+BACKLOG = 1024
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgres", "mysql")
 
 FLAG, VALUE, LIST = "flag", "value", "list"
@@ -181,6 +183,14 @@ class Config:
     jobs: frozenset[str]
     fsync: bool
     processes: int
+
+
+def with_backlog(endpoint: str) -> str:
+    """An endpoint string that lets a crowd in: with Twisted's backlog of 50, who comes
+    in a crowd waits a second for the next SYN."""
+    if not endpoint.startswith("tcp:") or ":backlog=" in endpoint:
+        return endpoint
+    return f"{endpoint}:backlog={BACKLOG}"
 
 
 def read_file(path: str) -> dict[str, list[str]]:

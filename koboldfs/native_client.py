@@ -302,8 +302,8 @@ class ClientPool(Files):
         self,
         domain: Key,
         servers: Sequence[str] | str = DEFAULT_SERVERS,
-        size: int = DEFAULT_POOL_SIZE,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        size: int = DEFAULT_POOL_SIZE,
     ) -> None:
         if size < 1:
             raise ValueError("a pool has at least one connection")
@@ -358,21 +358,27 @@ class TransactionalClientPool(ClientPool):
 
     The first change of a thread takes a connection for it and says BEGIN; `commit` or
     `abort` gives it back, and so does the end of the thread, as an abort. What was not
-    committed is not seen by reading. With `twophase`, `commit` calls `prepare` first
-    if the thread did not.
+    committed is not seen by reading, not even by the thread itself. With `twophase`,
+    `commit` calls `prepare` first if the thread did not.
     """
 
     def __init__(
         self,
         domain: Key,
         servers: Sequence[str] | str = DEFAULT_SERVERS,
-        size: int = DEFAULT_POOL_SIZE,
         timeout: float | None = DEFAULT_TIMEOUT_SECONDS,
+        size: int = DEFAULT_POOL_SIZE,
         twophase: bool = False,
     ) -> None:
-        super().__init__(domain, servers, size, timeout)
+        super().__init__(domain, servers, timeout, size)
         self._twophase = twophase
         self._mine = threading.local()
+
+    def _run(self, act: Callable[[Exchange], T], *, repeatable: bool = True) -> T:
+        held = self._held()
+        if held is None:
+            return super()._run(act, repeatable=repeatable)
+        return held.servers.run(act, repeatable=repeatable)
 
     def _change(self, act: Callable[[Exchange], T], *, repeatable: bool = True) -> T:
         held = self._held()

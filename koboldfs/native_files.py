@@ -184,12 +184,15 @@ class Destination:
 
     def write(self, data: bytes) -> None:
         """The next bytes; all of them are taken."""
-        view = memoryview(data)
-        while view:
-            taken = self._file.write(view)
-            if taken is None or taken >= len(view):
-                break
-            view = view[taken:]
+        taken = self._file.write(data)
+        while taken is not None and taken < len(data):
+            if taken <= 0:
+                raise BlockingIOError("the destination takes no bytes now")
+            self._written += taken
+            data = data[taken:]
+            taken = self._file.write(data)
+        if taken is None and isinstance(self._file, io.RawIOBase):
+            raise BlockingIOError("the destination takes no bytes now")
         self._written += len(data)
 
     def rewind(self) -> bool:

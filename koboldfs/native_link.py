@@ -17,6 +17,7 @@ Every message is one line. Needs the standard library only.
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Sequence
 
@@ -31,6 +32,12 @@ READ_BYTES = 256 * 1024
 MAX_TEXT_BYTES = 64 * 1024
 
 Address = tuple[str, int]
+#: A name or IPv4 address, or an IPv6 one, which needs brackets to have a port.
+_ADDRESS = re.compile(
+    r"(?P<bare>[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%\w+)?)"
+    r"|(\[(?P<bracketed>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(:(?P<port>[0-9]{1,5}))?",
+    re.ASCII,
+)
 
 
 class ClientError(Exception):
@@ -94,13 +101,11 @@ def parse_address(text: str | Sequence[object]) -> Address:
     if not isinstance(text, str):
         host, port = text
         return str(host), int(str(port))
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")):
-        host, port = text, str(native.DEFAULT_PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or int(match["port"] or 0) > 65535:
         raise ValueError(f"{text!r} is no server: write HOST:PORT")
-    return host, int(port)
+    host = match["bracketed"] or match["host"] or match["bare"]
+    return host, int(match["port"] or native.DEFAULT_PORT)
 
 
 def error_of(code: int, values: Sequence[bytes]) -> ClientError:

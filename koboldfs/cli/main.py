@@ -26,7 +26,7 @@ from koboldfs.cli.context import (
     timeout_option,
     trackers_option,
 )
-from koboldfs.cli.output import printable
+from koboldfs.cli.output import meaning, printable
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
@@ -104,7 +104,7 @@ def _is_clients(error: Exception) -> bool:
 
 def complain(text: str) -> int:
     """Say on one line of stderr why it was not done; returns the exit status 1."""
-    line = printable(" ".join(text.split()))
+    line = printable(meaning(" ".join(text.split())))
     with contextlib.suppress(OSError):
         click.echo(f"koboldfs: {line}", err=True)
     return 1

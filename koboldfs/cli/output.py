@@ -25,6 +25,30 @@ PIPE_COLUMNS = 10_000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
+#: Errors whose text on the wire is no more than their code.
+_MEANINGS = {
+    "bad_args": "these arguments do not go together",
+    "domain_has_classes": "the domain has classes still; delete them first",
+    "existing_devid": "there is a device of that number already",
+    "invalid_devid": "that is no number for a device",
+    "invalid_hashtype": "there is no such type of checksum",
+    "invalid_key": "no such key",
+    "invalid_replpolicy": "that is no replication policy",
+    "invalid_state": "there is no such state",
+    "no_key": "a key is needed",
+    "not_writable": "there is no setting of that name, or it cannot be set",
+    "unknown_hostid": "no such host",
+    "unknown_key": "no such key",
+    "unreg_class": "no such class",
+    "Unknown server command": "the tracker does not know that command",
+}
+
+
+def meaning(text: str) -> str:
+    """The text of an error, or what it means where it is only a code."""
+    return _MEANINGS.get(text, text)
+
+
 def printable(text: str) -> str:
     """The text with all that is not printable escaped, as Python would write it."""
     if text.isprintable():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-import koboldfs
+from koboldfs.errors import WorldError
 
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 DOMAIN = "demo"
@@ -32,7 +32,20 @@ _TAIL_BYTES = 32 * 1024
 _PORT_TRIES = 100
 
 
-class DemoFailed(Exception):
+#: A node runs twistd, and ends when its standard input does: that is when we are gone,
+#: however that came about.
+_PROGRAM = """
+import os, signal, sys, threading
+def end_with_parent():
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=end_with_parent, daemon=True).start()
+from twisted.scripts.twistd import run
+run()
+"""
+
+
+class DemoFailed(WorldError):
     """The demonstration cannot go on; the message says why, in one line."""
 
 
@@ -148,7 +161,7 @@ class Node:
 
     def command(self) -> list[str]:
         """The whole command line."""
-        twistd = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+        twistd = [sys.executable, "-c", _PROGRAM]
         return [*twistd, "--nodaemon", "--pidfile=", "koboldfs", *self.options()]
 
     def start(self) -> None:
@@ -159,7 +172,7 @@ class Node:
                 self.command(),
                 cwd=self.folder,
                 env=environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -170,6 +183,12 @@ class Node:
         if self.process is not None and self.running:
             self.process.kill()
             self.process.wait(STOP_SECONDS)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close our end of its standard input."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
 
     def tail(self) -> str:
         """The last lines of its log."""
@@ -183,7 +202,7 @@ class Node:
 
 def environment() -> dict[str, str]:
     """What a node sees: this very package, and no options from outside."""
-    root = str(Path(koboldfs.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parent.parent.parent)
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -203,3 +222,4 @@ def stop_all(nodes: list[Node]) -> None:
                 node.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 node.kill()
+        node.let_go()

@@ -17,12 +17,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 
-import koboldfs
-from koboldfs import errors
+from koboldfs import __version__, errors
 from koboldfs.demo.nodes import (
     ADDRESSES,
     DOMAIN,
@@ -33,7 +32,7 @@ from koboldfs.demo.nodes import (
     stop_all,
 )
 from koboldfs.demo.screen import Screen
-from koboldfs.native_client import Client, ClientError
+from koboldfs.native_client import Client
 from koboldfs.tracker_client import TrackerClient, numbered
 
 #: No step of the tour may take longer; most take less than two.
@@ -78,7 +77,7 @@ class Tour:
         first = ADDRESSES[0]
         self.client = Client(DOMAIN, servers=[f"{first}:{ports.native}"])
         self.tracker = TrackerClient(f"{first}:{ports.tracker}")
-        self.screen.say(f"KoboldFS {koboldfs.__version__}: a cluster in one terminal")
+        self.screen.say(f"KoboldFS {__version__}: a cluster in one terminal")
         self.screen.say(f"Its data and logs are in {self.folder}", "dim")
         self.screen.say()
         self._start(ports)
@@ -240,6 +239,13 @@ class Tour:
         ]
         return next(iter([*ended, *started]), None)
 
+    def explain(self) -> None:
+        """Show the end of the log of the node to blame."""
+        node = self.blame()
+        if node is not None:
+            self.screen.say(f"The end of the log of {node.name}:")
+            self.screen.say(node.tail(), "dim")
+
     def invite(self) -> None:
         """How to talk to the cluster."""
         ports = self.nodes[0].ports
@@ -264,15 +270,18 @@ class Tour:
         command(f"kill -9 {node.pid}")
         command(f"twistd -n --pidfile= koboldfs {shlex.join(node.options())}")
 
-    def stay(self) -> NoReturn:
+    def stay(self) -> None:
         """Until Ctrl-C. A node that ends is told of, and the others go on."""
         gone: set[int] = set()
-        while True:
-            time.sleep(WATCH_SECONDS)
-            for node in self.nodes:
-                if not node.running and node.pid not in gone:
-                    gone.add(node.pid)
-                    self.screen.say(f"{node.name} (pid {node.pid}) has ended.")
+        try:
+            while True:
+                for node in self.nodes:
+                    if not node.running and node.pid not in gone:
+                        gone.add(node.pid)
+                        self.screen.say(f"{node.name} (pid {node.pid}) has ended.")
+                time.sleep(WATCH_SECONDS)
+        except KeyboardInterrupt:
+            self.screen.say()
 
     def close(self) -> None:
         """End every process and connection."""
@@ -297,39 +306,35 @@ def _digest(path: Path) -> str:
 
 
 def run(*, once: bool = False, keep: str | None = None) -> int:
-    """The command ``koboldfs demo``; returns its exit status."""
+    """The command ``koboldfs demo``; returns its exit status.
+
+    Raises what made the tour fail, after the end of the log of the process to blame
+    was shown: `DemoFailed` or another `KoboldError`, `ClientError`, `OSError`.
+    """
     screen = Screen()
-    with _undisturbed_end() as ending, _folder(keep, ending) as folder:
+    with _one_signal() as enough, _folder(keep) as folder:
         tour = Tour(folder, screen)
         try:
-            tour.run()
-            if not once:
-                tour.invite()
-                screen.title("Ctrl-C ends it.")
-                tour.stay()
-        except (DemoFailed, errors.KoboldError, ClientError, OSError) as error:
-            _explain(screen, tour, error)
-            return 1
-        except KeyboardInterrupt:
-            screen.say()
+            try:
+                tour.run()
+                if not once:
+                    tour.invite()
+                    screen.title("Ctrl-C ends it.")
+                    tour.stay()
+            except Exception:
+                tour.explain()
+                raise
+            finally:
+                enough()
         finally:
-            ending()
             tour.close()
     where = f"its data is in {folder}" if keep else "nothing of it is left"
     screen.say(f"The cluster has ended; {where}.")
     return 0
 
 
-def _explain(screen: Screen, tour: Tour, error: Exception) -> None:
-    screen.say(f"The demonstration failed: {error}", "bold red")
-    node = tour.blame()
-    if node is not None:
-        screen.say(f"The end of the log of {node.name}:")
-        screen.say(node.tail(), "dim")
-
-
 @contextlib.contextmanager
-def _folder(keep: str | None, ending: Callable[[], None]) -> Iterator[Path]:
+def _folder(keep: str | None) -> Iterator[Path]:
     """Where the data goes: a temporary folder, or one to keep, new or empty."""
     if keep is not None:
         folder = Path(keep).resolve()
@@ -342,27 +347,37 @@ def _folder(keep: str | None, ending: Callable[[], None]) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        ending()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _undisturbed_end() -> Iterator[Callable[[], None]]:
-    """Yields what is called before the end: from then on signals do not disturb it."""
+def _one_signal() -> Iterator[Callable[[], None]]:
+    """Only the first signal to end is raised, as an exception; the others would disturb
+    the end that it began (a terminal that is closed sends several).
+
+    Yields what begins the end without a signal: from then on none is raised.
+    """
     kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {kind: signal.getsignal(kind) for kind in kinds}
+    ending = False
 
-    def end(number: int, frame: object) -> NoReturn:
+    def end(number: int, frame: object) -> None:
+        nonlocal ending
+        if ending:
+            return
+        ending = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    def ignore() -> None:
-        for kind in kinds:
-            signal.signal(kind, signal.SIG_IGN)
+    def enough() -> None:
+        nonlocal ending
+        ending = True
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGHUP, end)
+    for kind in kinds:  # in the background of a script, SIGINT is ignored before
+        signal.signal(kind, end)
     try:
-        yield ignore
+        yield enough
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)

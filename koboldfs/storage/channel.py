@@ -28,6 +28,8 @@ from zope.interface import directlyProvides
 #: All header lines of a request together (bytes), and how many there may be.
 MAX_HEADERS_BYTES = 16 * 1024
 MAX_HEADERS = 100
+#: A Content-Length has no more digits than this; Python refuses thousands of them.
+MAX_LENGTH_DIGITS = 20
 #: Connections at a time; beyond it new ones are closed at once. MogileFS's default.
 MAX_CONNECTIONS = 10_000
 #: A connection without a request is closed after this time (seconds); trackers of
@@ -83,8 +85,14 @@ class StorageChannel(HTTPChannel):
     def allContentReceived(self) -> None:
         """As in `HTTPChannel`, which remembers the time-out for the next request."""
         if self._transferDecoder is not None:
-            self.setTimeout(self.timeOut)
+            # `timeOut` is no longer what it was: `setTimeout` changes it.
+            self.setTimeout(IDLE_SECONDS)
         super().allContentReceived()
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        if header == b"Content-Length" and len(data) > MAX_LENGTH_DIGITS:
+            return self._failChooseTransferDecoder()
+        return super()._maybeChooseTransferDecoder(header, data)  # type: ignore[no-any-return]
 
     def _finishRequestBody(self, data: bytes) -> None:
         trailers = getattr(self._transferDecoder, "_trailerHeaders", ())
@@ -191,7 +199,6 @@ class StorageSite(ServerFactory):
 
     noisy = False
     protocol = StorageChannel
-    timeOut = IDLE_SECONDS
 
     def __init__(
         self, clock: IReactorTime, make_request: Callable[[StorageChannel], BodyRequest]
@@ -214,7 +221,7 @@ class StorageSite(ServerFactory):
         channel.factory = self
         # Where twisted.web's own factory puts them, too.
         channel.callLater = self._clock.callLater  # type: ignore[assignment, method-assign]
-        channel.timeOut = self.timeOut
+        channel.timeOut = IDLE_SECONDS
         channel.requestFactory = self._request_factory  # type: ignore[assignment]
         return channel
 

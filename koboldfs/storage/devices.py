@@ -99,6 +99,7 @@ class DeviceFolders:
         self._remembered: dict[int, str] = {}
         self._wanted: frozenset[int] | None = None
         self._devices: dict[int, Device] = {}
+        self._looked = False
 
     # --- starting
 
@@ -195,9 +196,11 @@ class DeviceFolders:
 
     def reading(self, devid: int) -> Device:
         """The device, if its files can be read now. Raises `NoDevice` for one that
-        is not here, `DeviceUnavailable` for one that should be."""
+        is not here, `DeviceUnavailable` for one that should be, or may be."""
         device = self._devices.get(devid)
         if device is None:
+            if not self._looked:
+                raise DeviceUnavailable("the node has not looked at its devices yet")
             raise NoDevice(f"dev{devid} is not on this node")
         if device.trouble:
             raise DeviceUnavailable(f"dev{devid} is not available: {device.trouble}")
@@ -247,6 +250,7 @@ class DeviceFolders:
     def adopt(self, numbers: Sequence[int]) -> None:
         """Alone, every folder that is there is a device; in a cluster nothing is new.
         A folder that has gone stays a device: one whose disk is missing."""
+        self._looked = True
         if self._wanted is None:
             for devid in numbers:
                 self._device(devid)

@@ -93,13 +93,13 @@ class PeerConnection(Protocol):
         """
         self._parser = httptools.HttpResponseParser(self)
         self._sink = sink
-        self._result = Deferred()
+        self._result = result = Deferred[None]()
         self._error, self._length, self._headers_bytes = None, None, 0
         self._head_done = self._complete = self._keep = self._paused = False
         self.answered = self.reusable = False
         self._set_deadline(PROGRESS_SECONDS, self._stalled)
         self.transport.write(request)
-        return self._result
+        return result
 
     def give_up(self, error: Exception) -> None:
         """End the transfer with that error. Does nothing when none is under way."""

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFact
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from koboldfs.config import with_backlog
 from koboldfs.errors import ConfigError
 from koboldfs.storage.channel import StorageSite
 from koboldfs.storage.copies import Copies
@@ -54,7 +55,8 @@ class Listener(Service):
         """Listen. Raises `ConfigError` when that does not work."""
         listening: list[IListeningPort | Failure] = []
         try:
-            endpoint = serverFromString(self._reactor, self._description)
+            description = with_backlog(self._description)
+            endpoint = serverFromString(self._reactor, description)
             endpoint.listen(self._factory).addBoth(listening.append)
         except (ValueError, TypeError) as error:
             raise ConfigError(

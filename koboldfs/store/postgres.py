@@ -66,6 +66,8 @@ class Hosts:
 
     def __init__(self, options: Mapping[str, str], reactor: Any) -> None:
         self._reactor = reactor
+        self._opening: set[Link] = set()
+        self._stopped = False
         hosts = options.get("host", "").split(",")
         ports = options.get("port", "").split(",")
         if len(ports) == 1:
@@ -90,6 +92,7 @@ class Hosts:
         words = []
         for options in list(self._each):
             link = Link(self._reactor)
+            self._opening.add(link)
             try:
                 await link.open(options)
             except DatabaseAway as away:
@@ -98,7 +101,17 @@ class Hosts:
                 self._each.append(self._each.pop(0))
             else:
                 return link
+            finally:
+                self._opening.discard(link)
+            if self._stopped:
+                break
         raise DatabaseAway("; ".join(words))
+
+    def stop(self) -> None:
+        """Give up what is being connected."""
+        self._stopped = True
+        for link in list(self._opening):
+            link.shut()
 
 
 @implementer(IRunner)
@@ -132,6 +145,7 @@ class PostgresRunner:
         """Close all connections; what is under way fails or ends by itself."""
         self._listener.stop()
         self._pool.stop()
+        self._hosts.stop()
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever a tracker says that it changed the small tables."""
@@ -274,7 +288,7 @@ class Listener:
         self._listening: Deferred[None] | None = None
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call `changed` on every notice, and when some may have been missed."""
+        """Call `changed` on every notice, and whenever listening begins (again)."""
         self._watchers.append(changed)
         if self._started:
             self._begin()
@@ -295,32 +309,28 @@ class Listener:
             self._log.failure("a defect while listening to the database", failure)
 
     async def _listen(self) -> None:
-        first = True
         while self._started:
             try:
                 link = self._link = await self._connect()
                 gone: Deferred[None] = Deferred()
                 self._gone = gone
                 link.lost = self._lost
-                link.addNotifyObserver(self._noticed)
+                link.noticed = self._tell
                 await link.send([Statement(f"LISTEN {CHANNEL}")])
             except (DatabaseAway, DatabaseFault):
                 # The pool is in the same trouble and reports it.
-                await self._back_off.pause()
+                if self._started:
+                    await self._back_off.pause()
                 continue
             self._back_off.reset()
-            if not first:
-                self._tell()
-            first = False
+            # What was changed before this moment nobody told us.
+            self._tell()
             await gone
 
     def _lost(self, link: Link) -> None:
         gone, self._gone = self._gone, None
         if gone is not None:
             gone.callback(None)
-
-    def _noticed(self, notice: Any) -> None:
-        self._tell()
 
     def _tell(self) -> None:
         for changed in self._watchers:

@@ -1,7 +1,15 @@
-"""One connection to PostgreSQL on the reactor, and what its errors mean."""
+"""One connection to PostgreSQL on the reactor, and what its errors mean.
+
+psycopg2 does the work, asynchronously; we only tell it when there is something to read
+or to write. The reactor never sees libpq's own socket but a duplicate of it, because
+libpq closes its socket without asking as soon as it fails, and may use the number for
+another one while it tries several addresses: a reactor that is based on epoll loses
+its books when that happens to a descriptor that it watches.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +17,9 @@ import psycopg2
 from psycopg2 import errorcodes, extensions
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import Cooperator
+from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.python.failure import Failure
-from txpostgres import txpostgres
+from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
 from koboldfs.store.steps import Again, Lost, Reply, Statement
@@ -26,8 +33,8 @@ _LOST = frozenset(
         errorcodes.CRASH_SHUTDOWN,
         errorcodes.CANNOT_CONNECT_NOW,
         errorcodes.READ_ONLY_SQL_TRANSACTION,
-        errorcodes.IDLE_SESSION_TIMEOUT,
         errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        "57P05",  # idle_session_timeout, which psycopg2 may be too old to know
     }
 )
 _AGAIN = frozenset(
@@ -77,22 +84,86 @@ def translate(error: Exception) -> DatabaseFault | None:
     return ValueRefused() if code in _REFUSED else DatabaseFault()
 
 
-class Link(txpostgres.Connection):  # type: ignore[misc]
+@implementer(IReadWriteDescriptor)
+class Watch:
+    """The reactor's duplicate of a socket. `ready` is called when anything happens,
+    `lost` when the reactor has given the socket up."""
+
+    def __init__(
+        self,
+        descriptor: int,
+        reactor: Any,
+        ready: Callable[[], None],
+        lost: Callable[[Failure], None],
+    ) -> None:
+        self._descriptor = os.dup(descriptor)
+        self._reactor = reactor
+        self._ready = ready
+        self._lost = lost
+
+    def fileno(self) -> int:
+        """The duplicate's number; -1 when it is closed."""
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        """What the reactor calls us in its log."""
+        return "postgresql"
+
+    def read(self) -> None:
+        """Watch for something to read, until `end`."""
+        self._reactor.addReader(self)
+
+    def write(self) -> None:
+        """Watch for room to write, once."""
+        self._reactor.addWriter(self)
+
+    def doRead(self) -> None:
+        """Called by the reactor."""
+        self._ready()
+
+    def doWrite(self) -> None:
+        """Called by the reactor."""
+        self._reactor.removeWriter(self)
+        self._ready()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Called by the reactor, which does not watch any more."""
+        if self._descriptor != -1:
+            self._lost(reason)
+
+    def end(self) -> None:
+        """Stop watching."""
+        if self._descriptor != -1:
+            self._reactor.removeReader(self)
+            self._reactor.removeWriter(self)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Link:
     """A connection that says when it is gone, also while nobody uses it."""
 
     def __init__(self, reactor: Any) -> None:
-        cooperator = Cooperator(scheduler=lambda work: reactor.callLater(0, work))
-        super().__init__(reactor, cooperator)
+        self._reactor = reactor
+        self._connection: Any = None
+        self._watch: Watch | None = None
+        self._connecting = False
+        self._answered: Deferred[None] | None = None
+        self._limit: IDelayedCall | None = None
         #: Called once when the connection is lost while idle.
         self.lost: Callable[[Link], None] | None = None
-        self._limit: IDelayedCall | None = None
-        self._answered: Deferred[None] | None = None
+        #: Called when the server has notices for us.
+        self.noticed: Callable[[], None] | None = None
 
     async def open(self, options: Mapping[str, str]) -> None:
         """Connect; raises `DatabaseAway` with the server's or the system's words."""
         self.limit(CONNECT_SECONDS)
         try:
-            await self.connect(**options)
+            self._connection = psycopg2.connect(**options, async_=1)
+            connected: Deferred[None] = Deferred()
+            self._connecting, self._answered = True, connected
+            self._advance()
+            await connected
             await self.send([_GREETING])
         except (psycopg2.Error, ConnectionDone, DatabaseFault) as error:
             self.shut()
@@ -110,7 +181,7 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
             self._limit.cancel()
         self._limit = None
         if seconds is not None:
-            self._limit = self.reactor.callLater(seconds, self.shut)
+            self._limit = self._reactor.callLater(seconds, self.shut)
 
     async def send(self, statements: Sequence[Statement]) -> Reply:
         """Send statements in one trip; the reply is that of the last one.
@@ -140,23 +211,42 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
             raise fault from error
         return Reply(rows, cursor.rowcount)
 
-    def _advance(self) -> None:
-        """Take what has come, or send what is left.
+    # --- what the reactor tells
 
-        txpostgres would stop and start reading, and wait for another turn of the
-        reactor, for each statement; a trip takes half as long without that.
-        """
+    def _advance(self) -> None:
+        """Take what has come, or send what is left."""
+        if self._connecting and self._watch is not None:
+            # The next step may be taken on another socket.
+            self._watch.end()
+            self._watch = None
         try:
             state = self._connection.poll()
-        except psycopg2.Error:
+            if self._watch is None:
+                self._watch = Watch(
+                    self._connection.fileno(), self._reactor, self._advance, self._gone
+                )
+                if state != extensions.POLL_WRITE:
+                    self._watch.read()
+        except (psycopg2.Error, OSError):
             self._end(Failure())
             return
-        if state == extensions.POLL_OK:
+        if state == extensions.POLL_WRITE:
+            self._watch.write()
+        elif state == extensions.POLL_OK:
+            self._connecting = False
             self._end(None)
-            if not self._connection.closed:
-                self.checkForNotifies()
-        elif state == extensions.POLL_WRITE:
-            self.reactor.addWriter(self)
+            self._take_notices()
+
+    def _take_notices(self) -> None:
+        if self._connection.closed or not self._connection.notifies:
+            return
+        self._connection.notifies.clear()
+        if self.noticed is not None:
+            self.noticed()
+
+    def _gone(self, reason: Failure) -> None:
+        self._advance()  # which has better words for it
+        self._end(reason)
 
     def _end(self, failure: Failure | None) -> None:
         """An answer is there, or failed; or we learn that the idle connection broke."""
@@ -172,42 +262,14 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
             if lost is not None:
                 lost(self)
 
-    @property
-    def _connecting(self) -> bool:
-        return self._pollingD is not None
-
-    def doRead(self) -> None:
-        """There are bytes: of an answer, of a notice, or the end of all."""
-        if self._connecting:
-            super().doRead()
-        elif not self._connection.closed:
-            self._advance()
-
-    def doWrite(self) -> None:
-        """There is room for the rest of a statement."""
-        if self._connecting:
-            super().doWrite()
-            return
-        self.reactor.removeWriter(self)
-        if not self._connection.closed:
-            self._advance()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The reactor has given the socket up, or we have."""
-        if self._connecting:
-            super().connectionLost(reason)
-            return
-        if not self._connection.closed:
-            self._advance()  # which has better words for it
-        if not self._connection.closed:
-            self._end(reason)
-            self.shut()
-        elif self._answered is not None:
-            self._end(reason)
-
     def shut(self) -> None:
         """Close the connection, whatever state it is in; `lost` is not called."""
         self.limit(None)
-        self.lost = None
-        if self._connection is not None:
-            self.close()
+        self.lost = self.noticed = None
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+        if self._connection is not None and not self._connection.closed:
+            self._connection.close()
+        if self._answered is not None:
+            self._end(Failure(ConnectionDone()))

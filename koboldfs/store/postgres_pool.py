@@ -84,6 +84,7 @@ class Pool:
         self._links: set[Link] = set()
         self._line: deque[Place] = deque()
         self._running = False
+        self._stopped = False
         self._filling: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -97,6 +98,8 @@ class Pool:
             link = self._idle.pop()
             link.lost = None
             return succeed(link)
+        if self._stopped:
+            return fail(DatabaseAway())
         if len(self._line) >= MAX_WAITING:
             return fail(TooBusy())
         place = Place(Deferred())
@@ -147,6 +150,8 @@ class Pool:
                 try:
                     link = await self._connect()
                 except DatabaseAway as away:
+                    if not self._running:
+                        return
                     failed = True
                     self._log.warn(
                         "cannot reach the database, next attempt in about"
@@ -160,6 +165,9 @@ class Pool:
                     failed = False
                     self._log.info("the database is reachable again")
                 self._back_off.reset()
+                if not self._running:
+                    link.shut()
+                    return
                 self._links.add(link)
                 self.release(link)
         finally:
@@ -168,6 +176,7 @@ class Pool:
     def stop(self) -> None:
         """Close everything; whoever waits gets `DatabaseAway`."""
         self._running = False
+        self._stopped = True
         self._back_off.stop()
         for link in list(self._links):
             if link in self._idle:

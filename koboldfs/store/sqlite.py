@@ -93,6 +93,7 @@ class Desk:
         self._waiting: deque[Waiting] = deque()
         self._busy = False
         self._open = False
+        self._stopped = False
         self._idle: Deferred[None] | None = None
         self._connection: sqlite3.Connection | None = None
         self._run: BlockingRun | None = None
@@ -131,6 +132,8 @@ class Desk:
 
     def submit(self, transaction: Transaction[Any], patient: bool) -> Deferred[Any]:
         """The result of a transaction; see `IRunner.run`."""
+        if self._stopped:
+            return fail(DatabaseAway())
         if len(self._waiting) >= MAX_WAITING:
             return fail(TooBusy())
         one = Waiting(transaction, Deferred())
@@ -211,6 +214,7 @@ class Desk:
     async def stop(self) -> None:
         """Let what is under way finish, fail what waits, and close the file."""
         was_open, self._open = self._open, False
+        self._stopped = True
         while self._waiting:
             one = self._waiting.popleft()
             if one.alarm is not None:

@@ -11,10 +11,8 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    exists,
     func,
     literal_column,
-    or_,
     select,
     text,
     union_all,
@@ -185,14 +183,11 @@ class FileStatements:
         fids = listed("fids")
         columns = ("classid", "dmid", "dkey", "devids")
         self.open_as = tongue.insert(tempfile, "fid", *columns, createtime=unix_now())
-        used = or_(
-            *(
-                exists(
-                    select(literal_column("1"))
-                    .where(table.c.fid == tempfile.c.fid)
-                    .correlate(tempfile)
-                )
-                for table in (file, file_on, file_to_delete2)
+        # In a RETURNING, Core does not see that `tempfile` is the row inserted.
+        used: Any = literal_column(
+            " OR ".join(
+                f"EXISTS (SELECT 1 FROM {one.name} WHERE {one.name}.fid = tempfile.fid)"
+                for one in (file, file_on, file_to_delete2)
             )
         )
         if tongue.name == "postgresql":

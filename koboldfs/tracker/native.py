@@ -185,8 +185,7 @@ class NativeProtocol(Protocol):
             self._start(event)
             return
         body = self._body
-        if body is None:  # cannot be: only `sized_body` and `chunked_body` lead here
-            raise SyntaxFault("bytes of no upload")
+        assert body is not None  # only `sized_body` and `chunked_body` lead here
         if isinstance(event, bytes):
             body.push(event)
         elif isinstance(event, Size):

@@ -215,9 +215,10 @@ class Session:
         """
         whole = length == located.file.length
         for _ in range(SMALL_READINGS if length else 0):
-            wanted = await self.checksum(located) if whole else None
             collection = Collection()
-            await self._read(located, start, length, collection)
+            wanted = await self._read_and_look(
+                located, start, length, collection, whole=whole
+            )
             data = collection.data
             if len(data) == length and matches(wanted, hashlib.sha256(data).digest()):
                 return data
@@ -225,6 +226,27 @@ class Session:
         if length:
             raise errors.CopyCorrupt("the copies that were read are not the file")
         return b""
+
+    async def _read_and_look(
+        self,
+        located: Located,
+        start: int,
+        length: int,
+        consumer: Collection,
+        *,
+        whole: bool,
+    ) -> Checksum | None:
+        """Read, and ask for a whole file's checksum meanwhile; returns that."""
+        if not whole:
+            await self._read(located, start, length, consumer)
+            return None
+        asked = Deferred.fromCoroutine(self.checksum(located))
+        try:
+            await self._read(located, start, length, consumer)
+        except BaseException:
+            asked.addErrback(lambda failure: None)  # the first error is the one to tell
+            raise
+        return await asked
 
     async def stream(
         self, located: Located, start: int, length: int, download: Download

@@ -5,7 +5,8 @@ LITTLE-endian; ``n:4`` is a 32-bit one, ``n:8`` a 64-bit one.
 
     request   = command:1  count:1  count * ( length:4  bytes )
 
-Version 1, commands below 128. The reply is a code and what the code says:
+Command bytes are in hexadecimal here. Version 1, commands below 80; the reply is a
+code and what the code says:
 
     PING 10                   -> OK
     PUT 11 domain key         -> WAITING, then the client sends
@@ -18,7 +19,7 @@ Version 1, commands below 128. The reply is a code and what the code says:
     HELLO 30                  -> a frame of version 2 (a 0.3 server: ERR_COMMAND)
     anything else             -> ERR_COMMAND
 
-Version 2, HELLO and the commands from 128 on. The first argument is ``number:4``, which
+Version 2, HELLO and the commands from 80 on. The first argument is ``number:4``, which
 the client chose; every reply repeats it and is one frame:
 
     frame     = code:1  number:4  length:4  values
@@ -26,22 +27,22 @@ the client chose; every reply repeats it and is one frame:
     data      = * ( length:4  bytes )  0:4                   no length is 0 in between
     stat      = fid:8  size:8  copies:4  checksum  class     five values
 
-    HELLO 30    number version:4 features -> OK version:4 features key:4 domain:4
-                                                 page:4 software  (the largest key,
-                                                 domain and page that are taken)
-    PING 138    number                    -> OK
-    PUT 139     number domain key class size:8    then at once data and sha256:32, or in
-                                                 place of a length ABANDON:4 -> OK stat
-    GET 140     number domain key start:8 length:8 fid:8
-                                          -> TRANSFER stat start:8 length:8, data, and
-                                             a frame OK sha256:32 (of the data sent)
-                                             checksum (of the whole file), or an error
-    URLS 141    number domain key         -> OK url ...
-    DELETE 142  number domain key         -> OK
-    LIST 143    number domain prefix after limit:4  -> OK more:1 key ...
-    STAT 144    number domain key         -> OK stat
-    RENAME 145  number domain old new     -> OK
-    PREPARE 148, COMMIT 149, ABORT 150, BEGIN 151   number -> OK
+    HELLO 30   number version:4 features -> OK version:4 features key:4 domain:4
+                                                page:4 software  (the largest key,
+                                                domain and page that are taken)
+    PING 90    number                    -> OK
+    PUT 91     number domain key class size:8    then at once data and sha256:32, or in
+                                                place of a length ABANDON:4 -> OK stat
+    GET 92     number domain key start:8 length:8 fid:8
+                                         -> TRANSFER stat start:8 length:8, data, and
+                                            a frame OK sha256:32 (of the data sent)
+                                            checksum (of the whole file), or an error
+    URLS 93    number domain key         -> OK url ...
+    DELETE 94  number domain key         -> OK
+    LIST 95    number domain prefix after limit:4  -> OK more:1 key ...
+    STAT 96    number domain key         -> OK stat
+    RENAME 97  number domain old new     -> OK
+    PREPARE a0, COMMIT a1, ABORT a2, BEGIN a3   number -> OK
 
 An empty ``size``, ``length``, ``fid`` or ``class`` means: not known, to the end, any,
 the default one. A checksum is the text ``SHA-256:<hex>`` or empty. An error frame has
@@ -85,7 +86,7 @@ ABANDON: Final = 0xFFFFFFFF
 MAX_V1_SIZE_BYTES: Final = 0xFFFFFFFF
 #: The largest size that version 2 is let to say; databases hold signed 64 bits.
 MAX_V2_SIZE_BYTES: Final = 2**63 - 1
-FIRST_V2_COMMAND: Final = 128
+FIRST_V2_COMMAND: Final = 0x80
 
 _FRAME = struct.Struct("<BII")
 _U32 = struct.Struct("<I")
@@ -96,28 +97,28 @@ FRAME_HEAD_BYTES: Final = _FRAME.size
 class Command(IntEnum):
     """The command byte of a request."""
 
-    PING = 10
-    PUT = 11
-    GET = 12
-    GET_URL = 13
-    DELETE = 14
-    PREPARE = 20
-    COMMIT = 21
-    ABORT = 22
-    BEGIN = 23
-    HELLO = 30
-    PING2 = 138
-    PUT2 = 139
-    GET2 = 140
-    URLS = 141
-    DELETE2 = 142
-    LIST = 143
-    STAT = 144
-    RENAME = 145
-    PREPARE2 = 148
-    COMMIT2 = 149
-    ABORT2 = 150
-    BEGIN2 = 151
+    PING = 0x10
+    PUT = 0x11
+    GET = 0x12
+    GET_URL = 0x13
+    DELETE = 0x14
+    PREPARE = 0x20
+    COMMIT = 0x21
+    ABORT = 0x22
+    BEGIN = 0x23
+    HELLO = 0x30
+    PING2 = 0x90
+    PUT2 = 0x91
+    GET2 = 0x92
+    URLS = 0x93
+    DELETE2 = 0x94
+    LIST = 0x95
+    STAT = 0x96
+    RENAME = 0x97
+    PREPARE2 = 0xA0
+    COMMIT2 = 0xA1
+    ABORT2 = 0xA2
+    BEGIN2 = 0xA3
 
 
 class Code(IntEnum):

@@ -14,15 +14,15 @@ holds up nobody:
     kobold <id> <verb>[ <arguments>]  -> kobold <id> OK[ <arguments>]
                                       or kobold <id> ERR <code> <escaped text>
 
-    verb    arguments                                   fields of OK
-    hello                                               version cluster host fsync
-    usage                                               devices, and for each i:
-                                                        dev<i>_devid _observed _kib_total
-                                                        _kib_used _utilization
-    stat    devid fid                                   size [checksum]     (-1: not there)
-    digest  devid fid type                              checksum | missing=1
-    pull    devid fid size host fromdevid [checksum]    checksum
-    delete  devid fid                                   (none; not there is fine)
+    verb    arguments                                 fields of OK
+    hello                                             version cluster host fsync
+    usage                                             devices, and for each i:
+                                                      dev<i>_devid _observed _kib_total
+                                                      _kib_used _utilization
+    stat    devid fid                                 size [checksum]  (-1: not there)
+    digest  devid fid type                            checksum | missing=1
+    pull    devid fid size host fromdevid [checksum]  checksum
+    delete  devid fid                                 (none; not there is fine)
 
 ``type`` is MD5, SHA-1 or SHA-256; a checksum is written ``SHA-256:<hex>``. ``host`` is
 the NAME of a host of the cluster: the node looks its address up itself, so a pull can

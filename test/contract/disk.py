@@ -12,7 +12,11 @@ from koboldfs.storage.batch import SmallFile, write_batch
 from koboldfs.storage.disk import TEMPORARY_FOLDER, write_durably
 from koboldfs.storage.temporary import Expected, Stored, TemporaryFile
 
-PATHS = ("0/000/000/0000000001.fid", "0/000/000/0000000002.fid", "0/001/002/0001002003.fid")
+PATHS = (
+    "0/000/000/0000000001.fid",
+    "0/000/000/0000000002.fid",
+    "0/001/002/0001002003.fid",
+)
 
 
 class DiskContract:
@@ -74,7 +78,12 @@ class DiskContract:
 
     def test_missing(self) -> None:
         """What is not there raises FileNotFoundError, folders included."""
-        for work in (self.disk.open, self.disk.stat, self.disk.remove, self.disk.folder):
+        for work in (
+            self.disk.open,
+            self.disk.stat,
+            self.disk.remove,
+            self.disk.folder,
+        ):
             with self.assertRaises(FileNotFoundError):
                 work(f"{self.root}/nothing")
         with self.assertRaises(FileNotFoundError):
@@ -141,13 +150,15 @@ class DiskContract:
             SmallFile(PATHS[2], (b"short",), Expected(size=6)),
         ]
         outcomes = write_batch(self.disk, self.root, files, True)
-        self.assertEqual([type(one) for one in outcomes], [Stored, CopyCorrupt, CopyCorrupt])
+        self.assertEqual(
+            [type(one) for one in outcomes], [Stored, CopyCorrupt, CopyCorrupt]
+        )
         self.assertEqual(self.content(PATHS[0]), b"good")
         self.assertEqual(self.content(PATHS[1]), None)
         self.assertEqual(self.temporaries(), [])
 
     def test_checksum_types(self) -> None:
-        """MD5 and our own type are compared; a type that was not computed is refused."""
+        """MD5 and our own type are compared; one that was not computed is refused."""
         self.prepare()
         data = b"some bytes"
         for hashtype, digest in ((MD5, hashlib.md5), (OWN_HASHTYPE, hashlib.sha256)):
@@ -166,10 +177,7 @@ class DiskContract:
 
 
 class FaultContract(DiskContract):
-    """Mix with a case whose `disk` is a `FaultyDisk`: every call of an upload fails once.
-
-    `whole` says that what was there before must be there, whatever failed.
-    """
+    """Mix with a case whose `disk` is a `FaultyDisk`: every call fails once."""
 
     def test_every_call_may_fail(self) -> None:
         """Whichever call fails, with whatever error: no new file, no temporary one, the

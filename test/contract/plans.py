@@ -40,10 +40,13 @@ def samples(sql: Statements) -> Iterator[tuple[str, Statement]]:
             phrases = value
         for phrase in phrases:
             if isinstance(phrase, Phrase):
-                yield name, phrase(**{blank: _sample(blank) for blank in phrase.blanks})
+                values = {blank: _sample(name, blank) for blank in phrase.blanks}
+                yield name, phrase(**values)
 
 
-def _sample(blank: str) -> Any:
+def _sample(name: str, blank: str) -> Any:
+    if blank == "after" and name != "list_files":
+        return "a"
     if blank in _LISTS:
         return _LISTS[blank]
     if blank == "checksum":

@@ -90,8 +90,8 @@ class QueuesContract(StoreContract):
                 ReplicationDone(row.fid, retry_seconds=delay, failcount=1)
             )
         await self.pass_time(400)
-        late = [(await self.taken(1))[0].fid for _ in rows]
-        self.assertEqual(late, [rows[1].fid, rows[2].fid, rows[0].fid])
+        order = [(await self.taken(1))[0].fid for _ in rows]
+        self.assertEqual(order, [rows[1].fid, rows[2].fid, rows[0].fid])
 
     async def test_finish_with_copies(self) -> None:
         """New and lost copies are recorded, counted, and the row goes."""

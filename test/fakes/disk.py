@@ -265,7 +265,7 @@ class FaultyDisk:
         only: Sequence[str] = (),
         lasting: bool = False,
     ) -> None:
-        """Let the call (1 is the next) among those named in `only` fail with an errno."""
+        """Let a call (1 is the next) among those named in `only` fail with an errno."""
         self._left, self._number = call, number
         self._only, self._lasting = frozenset(only), lasting
 

@@ -3,7 +3,7 @@
     names = MemoryNamespace()                # domain "d" with the class "gold"
     names.store("key", b"...")               # a file, as if it had been uploaded
     names.data("key")                        # its bytes, or None
-    names.uploads                            # fids that are neither closed nor abandoned
+    names.uploads                            # fids neither closed nor abandoned
     names.failing["delete"] = [NodeFault()]  # the next such call raises it
     names.pausing["close_recorded"] = Deferred()    # such calls wait for it
     names.damaged.add(fid)                   # reading gives wrong bytes

@@ -41,7 +41,7 @@ class Line:
 
     def heard(self) -> bytes:
         """What came back since the last time."""
-        data = self.transport.value()
+        data: bytes = self.transport.value()
         self.transport.clear()
         return data
 

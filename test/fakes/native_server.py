@@ -18,6 +18,7 @@ import hashlib
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from koboldfs.wire import native
 from koboldfs.wire.native import Command
@@ -44,12 +45,13 @@ class ThreadServer:
         self._stopped = False
         host, port = self._listening.getsockname()
         self.address = f"{host}:{port}"
-        self._start(self._accept)
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def _start(self, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _accept(self) -> None:
         while True:
@@ -63,7 +65,7 @@ class ThreadServer:
             self.accepted += 1
             connection.settimeout(QUIET_SECONDS)
             self.sockets.append(connection)
-            self._start(lambda connection=connection: self._run(connection))
+            self._start(partial(self._run, connection))
 
     def _run(self, connection: socket.socket) -> None:
         try:
@@ -90,7 +92,7 @@ class ThreadServer:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        for thread in self._threads[1:]:
+        for thread in self._threads:
             thread.join(QUIET_SECONDS)
         self.sockets.clear()
 
@@ -102,8 +104,8 @@ class ThreadServer:
         except OSError:
             pass
         self._listening.close()
+        self._accepting.join(QUIET_SECONDS)
         self.hang_up()
-        self._threads[0].join(QUIET_SECONDS)
 
 
 class DoorServer(ThreadServer):
@@ -175,15 +177,15 @@ class OldServer(ThreadServer):
             while head := stream.read(2):
                 command, count = head
                 values = [stream.read(_number(stream.read(4))) for _ in range(count)]
-                if command == 11:
+                if command == 0x11:
                     connection.sendall(b"\2")
                     data = stream.read(_number(stream.read(4)))
                     good = hashlib.md5(data).hexdigest().encode() == stream.read(32)
                     if good:
                         pending[values[1]] = data
                     connection.sendall(b"\1" if good else b"\4")
-                elif command in (21, 22):
-                    if command == 21:
+                elif command in (0x21, 0x22):
+                    if command == 0x21:
                         self.files = dict(pending)
                     pending = dict(self.files)
                     connection.sendall(b"\1")
@@ -193,19 +195,19 @@ class OldServer(ThreadServer):
     def _answer(
         self, command: int, values: list[bytes], pending: dict[bytes, bytes]
     ) -> bytes:
-        if command in (10, 20):
+        if command in (0x10, 0x20):
             return b"\1"
-        if command not in (12, 13, 14):
+        if command not in (0x12, 0x13, 0x14):
             return b"\6"
         if values[0] != b"d":
             return b"\5"
         if values[1] not in pending:
             return b"\7"
-        if command == 14:
+        if command == 0x14:
             del pending[values[1]]
             return b"\1"
         data = pending[values[1]]
-        if command == 13:
+        if command == 0x13:
             url = b"http://127.0.0.1/" + values[1]
             return b"\3" + native.u32(len(url)) + url
         if self.redirect is not None:

@@ -51,7 +51,12 @@ class FakeNode:
     """The parts of a storage node on a memory disk with device 1 (and others)."""
 
     def __init__(
-        self, *, disk: Any = None, lanes: Any = None, fsync: bool = True, devices: int = 1
+        self,
+        *,
+        disk: Any = None,
+        lanes: Any = None,
+        fsync: bool = True,
+        devices: int = 1,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)

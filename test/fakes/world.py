@@ -88,6 +88,13 @@ class World:
         world.look()
         return world
 
+    def use(self, nodes: MemoryNodes) -> None:
+        """Have these nodes from now on."""
+        self.nodes = self.copies.nodes = self.live._nodes = nodes
+        self.namespace = Namespace(
+            self.store, self.store, nodes, self.live, self.random
+        )
+
     @property
     def tables(self) -> Any:
         """The rows of the database."""

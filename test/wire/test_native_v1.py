@@ -87,115 +87,113 @@ class Exchange:
 
 
 EXCHANGES = (
-    Exchange("PING", b"\x0a\0", b"\1"),
-    Exchange("PUT", b"\x0b" + KEY + TEN + DATA + SUM, b"\2\1", after=DATA),
+    Exchange("PING", b"\x10\0", b"\1"),
+    Exchange("PUT", b"\x11" + KEY + TEN + DATA + SUM, b"\2\1", after=DATA),
     Exchange(
-        "PUT over a file", b"\x0b" + KEY + TEN + DATA + SUM, b"\2\1", big_file, DATA
+        "PUT over a file", b"\x11" + KEY + TEN + DATA + SUM, b"\2\1", big_file, DATA
     ),
-    Exchange(
-        "PUT with another md5", b"\x0b" + KEY + TEN + DATA + b"0" * 32, b"\2\4"
-    ),
-    Exchange("PUT without an md5", b"\x0b" + KEY + TEN + DATA + b"?" * 32, b"\2\4"),
+    Exchange("PUT with another md5", b"\x11" + KEY + TEN + DATA + b"0" * 32, b"\2\4"),
+    Exchange("PUT without an md5", b"\x11" + KEY + TEN + DATA + b"?" * 32, b"\2\4"),
     Exchange(
         "PUT with an md5 in capitals",
-        b"\x0b" + KEY + TEN + DATA + SUM.upper(),
+        b"\x11" + KEY + TEN + DATA + SUM.upper(),
         b"\2\1",
         after=DATA,
     ),
     Exchange(
         "PUT of nothing",
-        b"\x0b" + KEY + bytes(4) + md5(b"").hexdigest().encode(),
+        b"\x11" + KEY + bytes(4) + md5(b"").hexdigest().encode(),
         b"\2\1",
         after=b"",
     ),
-    Exchange("PUT nowhere", b"\x0b" + NOWHERE, b"\5"),
-    Exchange("PUT without a key", b"\x0b" + arguments(b"d", b""), b"\4"),
-    Exchange("PUT of a long key", b"\x0b" + arguments(b"d", LONG_KEY), b"\4"),
+    Exchange("PUT nowhere", b"\x11" + NOWHERE, b"\5"),
+    Exchange("PUT without a key", b"\x11" + arguments(b"d", b""), b"\4"),
+    Exchange("PUT of a long key", b"\x11" + arguments(b"d", LONG_KEY), b"\4"),
     Exchange(
         "PUT that no node takes, and the next request",
-        b"\x0b" + KEY + TEN + DATA + SUM + b"\x0a\0",
+        b"\x11" + KEY + TEN + DATA + SUM + b"\x10\0",
         b"\2\4\1",
         failing("begin_put", NodeFault()),
         DATA,
     ),
     Exchange(
         "PUT that the database refuses",
-        b"\x0b" + KEY + TEN + DATA + SUM,
+        b"\x11" + KEY + TEN + DATA + SUM,
         b"\2\4",
         failing("close_recorded", DatabaseAway()),
         DATA,
     ),
-    Exchange("GET", b"\x0c" + KEY, b"\3" + TEN + DATA + SUM, one_file, DATA),
+    Exchange("GET", b"\x12" + KEY, b"\3" + TEN + DATA + SUM, one_file, DATA),
     Exchange(
         "GET of nothing",
-        b"\x0c" + KEY,
+        b"\x12" + KEY,
         b"\3\0\0\0\0" + md5(b"").hexdigest().encode(),
         empty_file,
         b"",
     ),
     Exchange(
-        "GET of more", b"\x0c" + KEY, b"\3\0\x2c\1\0" + BIG + BIG_SUM, big_file, BIG
+        "GET of more", b"\x12" + KEY, b"\3\0\x2c\1\0" + BIG + BIG_SUM, big_file, BIG
     ),
-    Exchange("GET of 4 GiB", b"\x0c" + KEY, b"\4", huge_file, b""),
-    Exchange("GET of a missing key", b"\x0c" + GONE, b"\7"),
-    Exchange("GET of a long key", b"\x0c" + arguments(b"d", LONG_KEY), b"\7"),
-    Exchange("GET nowhere", b"\x0c" + NOWHERE, b"\5"),
-    Exchange("GET of no domain", b"\x0c" + arguments(b"", b"key"), b"\5"),
-    Exchange("GET of damage", b"\x0c" + KEY, b"\4", damaged_file, DATA),
+    Exchange("GET of 4 GiB", b"\x12" + KEY, b"\4", huge_file, b""),
+    Exchange("GET of a missing key", b"\x12" + GONE, b"\7"),
+    Exchange("GET of a long key", b"\x12" + arguments(b"d", LONG_KEY), b"\7"),
+    Exchange("GET nowhere", b"\x12" + NOWHERE, b"\5"),
+    Exchange("GET of no domain", b"\x12" + arguments(b"", b"key"), b"\5"),
+    Exchange("GET of damage", b"\x12" + KEY, b"\4", damaged_file, DATA),
     Exchange(
         "GET without database",
-        b"\x0c" + KEY,
+        b"\x12" + KEY,
         b"\4",
         failing("locate", DatabaseAway()),
         DATA,
     ),
     Exchange(
         "GET_URL",
-        b"\x0d" + KEY,
+        b"\x13" + KEY,
         b"\3\x20\0\0\0http://127.0.0.1:7500/dev1/1.fid",
         one_file,
         DATA,
     ),
-    Exchange("GET_URL of a missing key", b"\x0d" + GONE, b"\7"),
-    Exchange("DELETE", b"\x0e" + KEY, b"\1", one_file),
-    Exchange("DELETE of a missing key", b"\x0e" + GONE, b"\7"),
-    Exchange("DELETE nowhere", b"\x0e" + NOWHERE, b"\5"),
-    Exchange("PREPARE without BEGIN", b"\x14\0", b"\1"),
-    Exchange("COMMIT without BEGIN", b"\x15\0", b"\1", one_file, DATA),
-    Exchange("ABORT without BEGIN", b"\x16\0", b"\1", one_file, DATA),
+    Exchange("GET_URL of a missing key", b"\x13" + GONE, b"\7"),
+    Exchange("DELETE", b"\x14" + KEY, b"\1", one_file),
+    Exchange("DELETE of a missing key", b"\x14" + GONE, b"\7"),
+    Exchange("DELETE nowhere", b"\x14" + NOWHERE, b"\5"),
+    Exchange("PREPARE without BEGIN", b"\x20\0", b"\1"),
+    Exchange("COMMIT without BEGIN", b"\x21\0", b"\1", one_file, DATA),
+    Exchange("ABORT without BEGIN", b"\x22\0", b"\1", one_file, DATA),
     Exchange(
         "PUT and COMMIT as 0.3 did",
-        b"\x0b" + KEY + TEN + DATA + SUM + b"\x14\0\x15\0",
+        b"\x11" + KEY + TEN + DATA + SUM + b"\x20\0\x21\0",
         b"\2\1\1\1",
         after=DATA,
     ),
     Exchange(
         "BEGIN, PUT, PREPARE, COMMIT",
-        b"\x17\0\x0b" + KEY + TEN + DATA + SUM + b"\x14\0\x15\0",
+        b"\x23\0\x11" + KEY + TEN + DATA + SUM + b"\x20\0\x21\0",
         b"\1\2\1\1\1",
         after=DATA,
     ),
     Exchange(
         "BEGIN, PUT, GET, ABORT",
-        b"\x17\0\x0b" + KEY + TEN + DATA + SUM + b"\x0c" + KEY + b"\x16\0",
+        b"\x23\0\x11" + KEY + TEN + DATA + SUM + b"\x12" + KEY + b"\x22\0",
         b"\1\2\1\7\1",
     ),
     Exchange(
         "BEGIN, DELETE twice, ABORT",
-        b"\x17\0\x0e" + KEY + b"\x0e" + KEY + b"\x16\0",
+        b"\x23\0\x14" + KEY + b"\x14" + KEY + b"\x22\0",
         b"\1\1\7\1",
         one_file,
         DATA,
     ),
-    Exchange("BEGIN twice", b"\x17\0\x17\0", b"\1\4"),
-    Exchange("an unknown command", b"\x63" + KEY + b"\x0a\0", b"\6\1"),
-    Exchange("a wrong count", b"\x0c" + arguments(b"d") + b"\x0a\0", b"\4\1"),
-    Exchange("a name for PING", b"\x0a" + arguments(b"d") + b"\x0a\0", b"\4\1"),
-    Exchange("two requests at once", b"\x0a\0\x0c" + GONE, b"\1\7"),
+    Exchange("BEGIN twice", b"\x23\0\x23\0", b"\1\4"),
+    Exchange("an unknown command", b"\x63" + KEY + b"\x10\0", b"\6\1"),
+    Exchange("a wrong count", b"\x12" + arguments(b"d") + b"\x10\0", b"\4\1"),
+    Exchange("a name for PING", b"\x10" + arguments(b"d") + b"\x10\0", b"\4\1"),
+    Exchange("two requests at once", b"\x10\0\x12" + GONE, b"\1\7"),
 )
 NOT_THE_PROTOCOL = (
-    b"\x0c\xff",
-    b"\x0c\2\xff\xff\xff\xff",
+    b"\x12\xff",
+    b"\x12\2\xff\xff\xff\xff",
     b"GET / HTTP/1.1\r\n\r\n",
 )
 
@@ -252,4 +250,4 @@ class Recorded(SynchronousTestCase):
             line = Door().connect()
             self.assertEqual(line.say(says), b"\x08", says)
             self.assertTrue(line.closed)
-            self.assertEqual(line.say(b"\x0a\0"), b"")
+            self.assertEqual(line.say(b"\x10\0"), b"")

@@ -54,7 +54,7 @@ class Exchanges(SynchronousTestCase):
         return whole
 
     def test_usage(self) -> None:
-        """The monitor's GET: HTTP/1.0, kept, with a length; the two numbers are there."""
+        """The monitor's GET: HTTP/1.0, kept, with a length and the two numbers."""
         request = (
             b"GET /dev1/usage HTTP/1.0\r\nKeep-Alive: 300\r\n"
             b"Connection: Keep-Alive, keep-alive\r\nHost: 127.0.0.4:7500\r\n"
@@ -94,9 +94,12 @@ class Exchanges(SynchronousTestCase):
         self.assertEqual(answer.count(created), 2)
         rest = answer.split(created)[2]
         text = b"the bytes do not have the announced MD5\n"
-        refused = b"HTTP/1.1 400 Bad Request\r\n" + DATE + (
-            b"Content-Length: %d\r\nContent-Type: text/plain\r\n\r\n%s"
-        ) % (len(text), text)
+        refused = (
+            b"HTTP/1.1 400 Bad Request\r\n"
+            + DATE
+            + (b"Content-Length: %d\r\nContent-Type: text/plain\r\n\r\n%s")
+            % (len(text), text)
+        )
         self.assertTrue(rest.startswith(refused), rest)
         status, headers, data = split_answer(rest[len(refused) :])
         self.assertEqual((status, data), (200, body))
@@ -221,15 +224,15 @@ class Exchanges(SynchronousTestCase):
             b"HEAD /dev1/%s HTTP/1.1\r\nConnection: keep-alive\r\n"
             b"Host: 127.0.0.4:7500\r\n\r\n"
         ) % COPY.encode()
-        get = (
-            b"GET /dev1/%s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % COPY.encode()
-        )
+        get = b"GET /dev1/%s HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % COPY.encode()
         node = FakeNode()
         node.ask(put(f"/dev1/{COPY}", b"hello"))
         status, headers, body = split_answer(node.ask(head))
         self.assertEqual((status, headers["content-length"], body), (200, "5", b""))
         status, headers, body = split_answer(node.ask(get))
-        self.assertEqual((status, headers["content-length"], body), (200, "5", b"hello"))
+        self.assertEqual(
+            (status, headers["content-length"], body), (200, "5", b"hello")
+        )
         self.assertEqual(headers["connection"], "keep-alive")
 
     def test_http_1_0_closes(self) -> None:

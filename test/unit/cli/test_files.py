@@ -180,6 +180,12 @@ class GetTests(FilesCase):
         self.assertEqual(result.stderr.strip(), "")
         self.assertEqual(self.left(), {})
 
+    def test_terminated(self) -> None:
+        """SIGTERM, which comes as SystemExit, leaves no half file either."""
+        self.client.trouble, self.client.trouble_after = SystemExit(143), 4
+        self.files("get", "dir/k", str(self.folder / "new"), status=143)
+        self.assertEqual(self.left(), {})
+
     def test_no_folder(self) -> None:
         """A folder that is not there is one line."""
         self.files("get", "dir/k", str(self.folder / "no" / "out"), status=1)

@@ -1,4 +1,4 @@
-"""Tests of koboldfs.cli.main and context: options, help, and the rim for errors."""
+"""Tests of koboldfs.cli.main: help, and the rim for errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import koboldfs
 from koboldfs.cli.main import command
 from koboldfs.errors import ConfigError
-from test.unit.cli.case import CommandCase
+from test.unit.cli.case import ClientTrouble, CommandCase
 
 
 def all_commands(group: Any = command, name: str = "koboldfs") -> Any:
@@ -41,6 +41,12 @@ class HelpTests(CommandCase):
             result = self.done(*name.split()[1:], "--help")
             self.assertIn(f"Usage: {name}", result.stdout)
 
+    def test_summaries(self) -> None:
+        """The list of commands is readable: no summary is cut off."""
+        summaries = self.done("--help").stdout.partition("Commands:")[2]
+        self.assertIn("put ", summaries)
+        self.assertNotIn("...", summaries)
+
     def test_the_names_of_the_contract(self) -> None:
         """The commands that scripts rely on are there."""
         names = {name.removeprefix("koboldfs ") for name, _ in all_commands()}
@@ -56,70 +62,6 @@ class HelpTests(CommandCase):
         self.assertEqual(result.stdout, f"koboldfs {koboldfs.__version__}\n")
 
 
-class OptionTests(CommandCase):
-    """The options that all commands share."""
-
-    def test_before_and_after(self) -> None:
-        """They may stand before the command and after it; the later one wins."""
-        self.done("--domain", "a", "ls", "--domain", "b")
-        self.assertEqual(self.context.domain, "b")
-        self.done("--servers", "h:1,i", "--timeout", "3", "ls", "--domain", "b")
-        self.assertEqual(self.context.servers, ("h:1", "i:9876"))
-        self.assertEqual(self.context.timeout_seconds, 3)
-
-    def test_environment(self) -> None:
-        """They come from the environment too; the command line wins."""
-        self.environment["KOBOLDFS_DOMAIN"] = "env"
-        self.environment["KOBOLDFS_SERVERS"] = "e:5"
-        self.environment["KOBOLDFS_TRACKERS"] = "t:6,u"
-        self.done("ls")
-        self.assertEqual(self.context.domain, "env")
-        self.assertEqual(self.context.servers, ("e:5",))
-        self.assertEqual(self.context.trackers, ("t:6", "u:7001"))
-        self.done("ls", "--domain", "x")
-        self.assertEqual(self.context.domain, "x")
-
-    def test_defaults(self) -> None:
-        """Without any it is this machine."""
-        self.done("ls", "--domain", "x")
-        self.assertEqual(self.context.servers, ("127.0.0.1:9876",))
-        self.assertEqual(self.context.trackers, ("127.0.0.1:7001",))
-
-    def test_bad(self) -> None:
-        """A server that is none, an unknown option or command: 2, and what is right."""
-        result = self.done("--servers", "h:x", "ping", status=2)
-        self.assertIn("h:x", result.stderr)
-        self.done("--timeout", "0", "ping", status=2)
-        self.done("ls", "--nosuch", status=2)
-        self.done("nosuch", status=2)
-        self.done("get", status=2)
-
-    def test_bare(self) -> None:
-        """No command at all: the help, and exit status 2."""
-        self.assertEqual(self.run_raw().exit_code, 2)
-
-    def test_client(self) -> None:
-        """The real context makes a client of the domain's bytes, the servers and the
-        timeout."""
-        made: list[Any] = []
-        self.patch(
-            sys.modules["koboldfs.native_client"],
-            "Client",
-            lambda *arguments: made.append(arguments),
-        )
-        context = self.run_context("--domain", os.fsdecode(b"\xff"), "--servers", "h")
-        context.client()
-        context.timeout_seconds = 2.0
-        context.pinger("i:2")
-        self.assertEqual(made, [(b"\xff", ("h:9876",)), (b"\xff", ("i:2",), 2.0)])
-        self.assertEqual(context.tracker().timeout_seconds, 2.0)
-
-    def run_context(self, *words: str) -> Any:
-        """A real context with these options."""
-        with command.make_context("koboldfs", [*words, "ping"]) as ctx:
-            return ctx.obj
-
-
 class RimTests(CommandCase):
     """Whatever happens is one line and the right status."""
 
@@ -132,6 +74,8 @@ class RimTests(CommandCase):
         """An error of ours is its message."""
         said = self.fail_with(ConfigError("that will\nnot do"), 1)
         self.assertEqual(said, "koboldfs: that will not do\n")
+        said = self.fail_with(ClientTrouble("no server answers"), 1)
+        self.assertEqual(said, "koboldfs: no server answers\n")
 
     def test_system_errors(self) -> None:
         """An error of the system is its reason, with the file's name if it has one."""
@@ -153,14 +97,18 @@ class RimTests(CommandCase):
 class ProcessTests(SynchronousTestCase):
     """The command as a process of its own; each ends within seconds."""
 
-    def process(self, *words: str, **extra: Any) -> subprocess.CompletedProcess[bytes]:
-        """Run it to its end."""
+    def process(
+        self, *words: str, code: str | None = None, **extra: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the command, or Python code that uses it, to its end."""
+        what = ["-m", "koboldfs.cli.main"] if code is None else ["-c", code]
+        options: dict[str, Any] = {"stdout": subprocess.PIPE, **extra}
         return subprocess.run(
-            [sys.executable, "-m", "koboldfs.cli.main", *words],
+            [sys.executable, *what, *words],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
+            stderr=subprocess.PIPE,
             timeout=30,
-            **extra,
+            **options,
         )
 
     def test_help_is_light(self) -> None:
@@ -174,12 +122,7 @@ class ProcessTests(SynchronousTestCase):
             "sys.exit(str(found) if found else 0)"
         )
         began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            capture_output=True,
-            timeout=30,
-        )
+        done = self.process(code=code)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertLess(time.monotonic() - began, 10)
 
@@ -188,17 +131,21 @@ class ProcessTests(SynchronousTestCase):
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer, "wb") as stdout:
-            done = subprocess.run(
-                [sys.executable, "-m", "koboldfs.cli.main", "--help"],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                },
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                timeout=30,
-            )
+            done = self.process("--help", stdout=stdout)
         self.assertEqual((done.returncode, done.stderr), (1, b""))
+
+    def test_sigterm(self) -> None:
+        """SIGTERM unwinds: what was begun is cleaned up, the status is 143."""
+        code = (
+            "import os, signal, koboldfs.cli.files, koboldfs.cli.main as m\n"
+            "def ping(*_):\n"
+            "    try: os.kill(os.getpid(), signal.SIGTERM); signal.pause()\n"
+            "    finally: print('cleaned')\n"
+            "m.command.commands['ping'].callback = ping\n"
+            "m.command.main(['ping'])\n"
+        )
+        done = self.process(code=code)
+        self.assertEqual((done.returncode, done.stdout), (143, b"cleaned\n"))
 
     def test_status(self) -> None:
         """The exit status reaches the shell."""

@@ -6,13 +6,12 @@ from collections.abc import Collection
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.testing import StringTransport
 
 from koboldfs.errors import CopyMissing, NodeFault, NodeUnreachable
 from koboldfs.model.entities import Located, Place
 from koboldfs.model.policy import AllHosts, MultipleDevices, MultipleHosts
 from test.fakes.nodes import MemoryNodes, own_checksum
-from test.fakes.world import World, WorldCase
+from test.fakes.world import World, WorldCase, start
 
 DATA = bytes(range(256)) * 20
 
@@ -248,13 +247,16 @@ class Spreading(PromiseCase):
 
     def test_bad_source_is_asked_once(self) -> None:
         """A source that was found bad is not asked for the other copies."""
-        self.set_up(6)
+        self.set_up(9)
         located = self.stored((10, 20))
         self.world.nodes.damage(self.world.place(10), 5)
-        self.world.copies._random.seed(4)
-        first = self.run_now(self.world.copies.spread(located, [30]))
-        self.assertEqual(first.bad_sources, {10})
-        self.assertEqual(self.world.nodes.copies[3, 30, 5], DATA)
+        targets = [30, 40, 50, 60, 70, 80, 90]
+        done = self.run_now(self.world.copies.spread(located, targets))
+        self.assertEqual(done.bad_sources, {10})
+        sources = [call[0] for call in self.world.asked("copy")]
+        self.assertEqual((sources.count(10), sources.count(20)), (1, 7))
+        for devid in targets:
+            self.assertEqual(self.world.nodes.copies[devid // 10, devid, 5], DATA)
 
     def test_checksum(self) -> None:
         """A checksum that nobody knew is in the result."""
@@ -280,7 +282,7 @@ class Reading(WorldCase):
         self.world = World.of(3)
         self.nodes = BreakingNodes(self.world.clock)
         self.nodes.breaks = {}
-        self.world.nodes = self.world.copies.nodes = self.nodes
+        self.world.use(self.nodes)
         self.located = self.world.file(5, [10, 20, 30], DATA)
         self.sink = Sink()
 
@@ -309,8 +311,8 @@ class Reading(WorldCase):
 
     def test_nothing(self) -> None:
         """Nothing is asked for: no node is asked."""
-        for start, length in ((0, 0), (len(DATA), None), (len(DATA) + 5, 10)):
-            self.assertEqual(self.read(start, length), 0)
+        for offset, length in ((0, 0), (len(DATA), None), (len(DATA) + 5, 10)):
+            self.assertEqual(self.read(offset, length), 0)
         self.assertEqual(self.starts(), [])
 
     def test_goes_on_at_the_offset(self) -> None:
@@ -376,9 +378,7 @@ class Reading(WorldCase):
         del self.world.tables.hosts[1]
         self.run_now(self.world.live.refresh())
         located = evolve(self.located, devids=(10,))
-        self.fail_now(
-            self.world.copies.read(located, 0, None, self.sink), CopyMissing
-        )
+        self.fail_now(self.world.copies.read(located, 0, None, self.sink), CopyMissing)
 
     def test_suspects(self) -> None:
         """A host that does not answer is looked at; one that answers badly is not."""
@@ -397,12 +397,6 @@ class Reading(WorldCase):
 
     def test_backpressure(self) -> None:
         """A reader that pauses holds up the node, not the tracker's memory."""
-        transport = StringTransport()
-        from test.fakes.world import start
-
-        reading = start(self.world.copies.read(self.located, 0, None, transport))
-        self.successResultOf(reading)
-        self.assertEqual(transport.value(), DATA)
 
         class Slow(Sink):
             def write(self, data: bytes) -> None:
@@ -412,7 +406,7 @@ class Reading(WorldCase):
         slow = Slow()
         reading = start(self.world.copies.read(self.located, 0, None, slow))
         self.assertEqual(slow.data, DATA[:1024])
-        for _ in range(4):
+        for _ in range(5):
             self.assertNoResult(reading)
             slow.producers[-1].resumeProducing()
         self.successResultOf(reading)

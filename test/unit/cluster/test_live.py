@@ -12,9 +12,9 @@ from zope.interface.verify import verifyObject
 from koboldfs.cluster.live import (
     EAGER_LOOKS,
     EAGER_SECONDS,
-    SUSPECT_SECONDS,
     SURVEY_SECONDS,
     SURVEYS_AT_ONCE,
+    SUSPECT_SECONDS,
     TABLES_SECONDS,
     SingleFlight,
 )
@@ -62,7 +62,7 @@ class SingleFlights(WorldCase):
         self.assertEqual(len(self.runs), 2)
 
     def test_error_reaches_all(self) -> None:
-        """Everybody who waits for a run is told of its failure; the next is not hurt."""
+        """All who wait for a run are told that it failed; the next is not hurt."""
         first, second, third = self.ask(), self.ask(), self.ask()
         self.runs[0].callback(None)
         late = self.ask()
@@ -281,6 +281,20 @@ class Looks(LiveCase):
         self.world.clock.advance(1.0)
         self.successResultOf(done)
         self.assertNotIn(2, self.live.view.health.hosts)
+
+    def test_host_removed_before_its_turn(self) -> None:
+        """A host that was removed before it could be asked is not asked."""
+        for hostid in range(3, SURVEYS_AT_ONCE + 2):
+            self.world.add_host(hostid)
+        self.run_now(self.live.refresh())
+        self.world.nodes.slow = dict.fromkeys(self.world.tables.hosts, 1.0)
+        self.world.nodes.calls.clear()
+        done = start(self.live.survey())
+        del self.world.tables.hosts[SURVEYS_AT_ONCE + 1]
+        self.run_now(self.live.refresh())
+        self.world.clock.advance(1.0)
+        self.successResultOf(done)
+        self.assertNotIn(SURVEYS_AT_ONCE + 1, self.surveys())
 
     def test_forgotten(self) -> None:
         """What was seen of hosts and devices that are gone is forgotten."""

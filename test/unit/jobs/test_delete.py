@@ -23,9 +23,7 @@ class DeleteCase(WorldCase):
 
     def setUp(self) -> None:
         self.world = World.of(3)
-        self.worker = DeleteWorker(
-            self.world.store, self.world.nodes, self.world.live
-        )
+        self.worker = DeleteWorker(self.world.store, self.world.nodes, self.world.live)
 
     def delete(self, *devids: int, failcount: int = 0) -> None:
         """File 5 with copies there, deleted, and that often not got rid of."""
@@ -140,7 +138,7 @@ class PutOff(DeleteCase):
         self.assert_put_off(10 * MINUTE)
 
     def test_not_allowed(self) -> None:
-        """A device or host that the operator set readonly or down: an hour, and so on."""
+        """A device or host that the operator set readonly or down: hours."""
         for status in ("readonly", "down"):
             for setter in (self.set_device, self.set_host):
                 for failcount in (0, 2):
@@ -153,7 +151,7 @@ class PutOff(DeleteCase):
                     self.assertEqual(self.world.asked("remove"), [])
 
     def test_dead_host(self) -> None:
-        """A dead host does not make its devices dead: their copies are not forgotten."""
+        """A dead host does not make its devices dead: no copy is forgotten."""
         self.delete(10)
         self.set_host(1, "dead")
         self.step()

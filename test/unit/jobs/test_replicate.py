@@ -44,7 +44,7 @@ class Verdicts(ReplicateCase):
     """What the policy may say of a file."""
 
     def test_copies(self) -> None:
-        """A file that lacks copies gets them, is recorded there, and leaves the queue."""
+        """A file that lacks copies gets them, and leaves the queue."""
         self.world.file(5, [10], DATA, queued=True)
         self.assertTrue(self.step())
         self.assertEqual(self.world.nodes.devices_with(5), {10, 20, 30})
@@ -225,7 +225,11 @@ class Checksums(ReplicateCase):
             self.world.copies._random.seed(seed)
             self.world.file(5, [10, 20], DATA, checksum=False, queued=True)
             self.world.nodes.put(self.world.place(20), 5, DATA[::-1])
+            # So that both are under way before anybody knows a checksum.
+            self.world.nodes.slow = {3: 1.0, 4: 1.0}
             self.step()
+            self.world.clock.pump([1.0] * 3)
+            self.assertEqual(self.world.tables.to_replicate, {})
             copies = self.world.nodes.copies
             recorded = self.world.tables.devids(5)
             new = {copies[devid // 10, devid, 5] for devid in recorded if devid > 20}

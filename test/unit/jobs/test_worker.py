@@ -276,7 +276,9 @@ class QueueWorkers(WorldCase):
         self.assertEqual(self.worker.asked, [3, 2])
         self.worker.end(1)
         self.assertEqual(self.worker.reported, [["done 1"]])
-        self.assertEqual((self.worker.status.done, self.worker.status.under_way), (1, 0))
+        self.assertEqual(
+            (self.worker.status.done, self.worker.status.under_way), (1, 0)
+        )
 
     def test_many_ends_before_a_report(self) -> None:
         """Rows that end at the same time are each reported once."""

@@ -1,4 +1,4 @@
-"""Which folders are served: markers, what the node remembers, mounts that come and go."""
+"""Which folders are served: markers, what is remembered, mounts that come and go."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Alone(FoldersCase):
         self.assertEqual(self.served(), [1])
 
     def test_lost_mount(self) -> None:
-        """An unmarked folder that was a mount point and is one no more lost its disk."""
+        """An unmarked folder that was a mount point and is none now lost its disk."""
         self.disk.devices[DEV1] = 9
         self.disk.make_folders(f"{DOCROOT}/dev2")
         self.restart()
@@ -194,7 +194,9 @@ class Claims(FoldersCase):
         """A claim that a disk error stopped can be made again."""
         for call in range(1, 30):
             node = FakeNode(disk=FaultyDisk)
-            node.disk.arm(call, only=("create", "write", "sync", "rename", "make_folder"))
+            node.disk.arm(
+                call, only=("create", "write", "sync", "rename", "make_folder")
+            )
             try:
                 node.folders.claim(2, "cluster", "host")
             except DeviceUnavailable:
@@ -326,8 +328,19 @@ class InACluster(FoldersCase):
             self.folders.writing(1)
 
 
-class NoMemory(SynchronousTestCase):
+class Fresh(SynchronousTestCase):
     """A fresh node."""
+
+    def test_before_the_first_look(self) -> None:
+        """Before anybody has looked, no device is said not to be here: to a tracker
+        that would mean that its files are gone."""
+        disk = MemoryDisk()
+        folders = DeviceFolders(Path("/devs"), Path("/data/node.json"), disk)
+        with self.assertRaises(DeviceUnavailable):
+            folders.reading(1)
+        folders.adopt([])
+        with self.assertRaises(NoDevice):
+            folders.reading(1)
 
     def test_nothing_to_remember(self) -> None:
         """A node that never had a device needs no memory."""

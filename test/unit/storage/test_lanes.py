@@ -21,7 +21,7 @@ class Reactor:
     def __init__(self) -> None:
         self.wanted: Queue[Callable[[], None]] = Queue()
 
-    def callFromThread(self, work: Callable[[], None]) -> None:  # noqa: N802
+    def callFromThread(self, work: Callable[[], None]) -> None:
         """See `IReactorFromThreads`."""
         self.wanted.put(work)
 

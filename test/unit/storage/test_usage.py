@@ -99,7 +99,9 @@ class Hanging(SynchronousTestCase):
             self.node.watch.look()
             self.lanes.run_all()
         first, second = self.node.folders.devices()
-        self.assertEqual((first.observed, second.observed), ("unreachable", "writeable"))
+        self.assertEqual(
+            (first.observed, second.observed), ("unreachable", "writeable")
+        )
         self.lanes.jobs.append(hanging)
         self.lanes.run_all()
         self.assertEqual(first.observed, "writeable")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import md5, sha256
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -303,10 +304,46 @@ class Ends(DoorCase):
         self.assertEqual(self.line.say(GET), bytes((Code.KO,)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError, KeyError)), 2)
 
+    def test_defect_of_the_door(self) -> None:
+        """A door that cannot even answer ends the connection, and its transaction."""
+        for leaves in (False, True):
+            self.line = self.door.connect()
+            self.put_in_transaction()
+            waiting: Deferred[None] = Deferred()
+            self.names.pausing["locate"] = waiting
+            self.line.say(GET)
+            if leaves:
+                self.line.leave()
+            self.patch(self.line.protocol, "send", lambda data: 1 / 0)
+            del self.names.pausing["locate"]
+            waiting.callback(None)
+            self.assertEqual(self.line.closed, not leaves)
+            if not leaves:
+                self.line.leave()
+            self.assertEqual(self.names.uploads, set())
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_no_url(self) -> None:
+        """A file on no device has no URL."""
+        fid = self.names.store("key", b"x")
+        self.names.closings[fid] = evolve(self.names.closings[fid], devids=())
+        told = self.line.say(native.request(Command.GET_URL, b"d", b"key"))
+        self.assertEqual(told, bytes((Code.KO,)))
+
+    def test_large_get_that_never_begins(self) -> None:
+        """An error before the first byte is a reply, in both versions."""
+        self.names.store("key", BIG)
+        self.names.failing["read"] = [DatabaseAway(), DatabaseAway()]
+        self.assertEqual(self.line.say(GET), bytes((Code.KO,)))
+        rest = (native.u64(0), b"", b"")
+        told = frames(self.line.say(v2(Command.GET2, b"d", b"key", *rest)))
+        self.assertEqual(told[0][0], Code.FAULT)
+        self.assertFalse(self.line.closed)
+
     def test_reset_in_version_2(self) -> None:
         """A client that speaks version 2 is told in version 2 what was wrong."""
         self.line.say(v2(Command.PING2))
-        told = frames(self.line.say(b"\x8a\xff"))
+        told = frames(self.line.say(b"\x90\xff"))
         self.assertEqual(told, [(8, 0, [b"bad_request", b"too many arguments"])])
         self.assertTrue(self.line.closed)
 

@@ -45,9 +45,7 @@ class Collections(SynchronousTestCase):
 
     def test_pull_producer(self) -> None:
         """A producer that would have to be asked is refused, not forgotten."""
-        self.assertRaises(
-            ValueError, Collection().registerProducer, Producer(), False
-        )
+        self.assertRaises(ValueError, Collection().registerProducer, Producer(), False)
 
 
 class Downloads(SynchronousTestCase):

@@ -9,12 +9,14 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs import errors
 from koboldfs.model.entities import SHA256, Checksum, Closing, Located
 from koboldfs.tracker import native_session
 from koboldfs.tracker.native_body import Body
+from koboldfs.tracker.native_download import Download
 from koboldfs.tracker.native_session import Checksums, Session, matches
 from test.fakes.namespace import DOMAIN, MemoryNamespace
 
@@ -24,7 +26,8 @@ class SessionCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """The session."""
-        self.names: Any = MemoryNamespace()
+        names: Any = MemoryNamespace()
+        self.names = names
         self.clock = Clock()
         self.checksums = Checksums(self.names)
         self.session = Session(
@@ -134,11 +137,16 @@ class Fetching(SessionCase):
         """Wrong bytes are read again, some times, and never given out."""
         fid = self.names.store("key", b"data")
         self.names.damaged.add(fid)
-        self.fails(
-            self.session.collect(self.located("key"), 0, 4), errors.CopyCorrupt
-        )
+        self.fails(self.session.collect(self.located("key"), 0, 4), errors.CopyCorrupt)
         readings = [call for call in self.names.calls if call[0] == "read"]
         self.assertEqual(len(readings), native_session.SMALL_READINGS)
+
+    def test_too_few_bytes(self) -> None:
+        """City hall that gives less than it says is not believed."""
+        self.names.store("key", b"data")
+        located = self.located("key")
+        download = Download(StringTransport(), b"", [], chunked=False)
+        self.fails(self.session.stream(located, 0, 99, download), errors.CopyCorrupt)
 
     def test_no_checksum(self) -> None:
         """A file that was taken over without a checksum is given as it is."""

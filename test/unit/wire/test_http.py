@@ -218,7 +218,12 @@ class Dates(SynchronousTestCase):
 
     def test_nonsense(self) -> None:
         """What is no date is None, also when it is long or not ASCII."""
-        for value in (b"", b"tomorrow", b"\xff", b"Tue, 99 Nov 99999 99:99:99 GMT" * 99):
+        for value in (
+            b"",
+            b"tomorrow",
+            b"\xff",
+            b"Tue, 99 Nov 99999 99:99:99 GMT" * 99,
+        ):
             self.assertIsNone(parse_date(value), value)
 
     @given(some.binary(max_size=40))

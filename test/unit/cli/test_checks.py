@@ -1,0 +1,89 @@
+"""Tests of koboldfs.cli.checks, against a scripted tracker."""
+
+from __future__ import annotations
+
+from test.unit.cli.case import CommandCase
+
+
+class CheckTests(CommandCase):
+    """What fsck and rebalance show."""
+
+    def test_fsck_status(self) -> None:
+        """How far it is, and what the codes mean."""
+        self.tracker(
+            fsck_status=b"OK running=1&host=h&max_fid_checked=3&end_fid=9&start_time=0"
+            b"&policy_only=0&num_MISS=2&num_XYZZ=1\r\n"
+        )
+        text = self.done("fsck", "status").stdout
+        self.assertIn("a copy was missing", text)
+        self.assertIn("XYZZ", text)
+        self.assertEqual(self.json("fsck", "status")["end_fid"], "9")
+
+    def test_fsck_log(self) -> None:
+        """All pages of the log, to an empty one."""
+
+        def page(line: str) -> bytes:
+            if line.endswith("=0"):
+                return (
+                    b"OK row_count=2&row_1_logid=1&row_1_utime=1795385012&row_1_fid=25"
+                    b"&row_1_evcode=MISS&row_1_devid=5&row_2_logid=2&row_2_fid=26\r\n"
+                )
+            return b"OK row_count=0\r\n"
+
+        server = self.tracker(fsck_getlog=page)
+        text = self.done("fsck", "log").stdout
+        self.assertIn("a copy was missing", text)
+        self.assertEqual(len(text.splitlines()), 3)
+        self.assertEqual(
+            server.lines, ["fsck_getlog after_logid=0", "fsck_getlog after_logid=2"]
+        )
+
+    def test_fsck_log_without_end(self) -> None:
+        """A tracker that always gives the same page is not asked for ever."""
+        server = self.tracker(fsck_getlog=b"OK row_count=1&row_1_logid=1\r\n")
+        self.done("fsck", "log")
+        self.assertEqual(len(server.lines), 2)
+
+    def test_rebalance(self) -> None:
+        """The devices of a test, and the state by name."""
+        self.tracker(
+            rebalance_test=b"OK sdevs=2,1&ddevs=3\r\n",
+            rebalance_status=b"OK state=fids_queued%3D12+time_started%3D1795385037\r\n",
+        )
+        self.assertEqual(self.done("rebalance", "test").stdout, "from  2,1\nto    3\n")
+        text = self.done("rebalance", "status").stdout
+        self.assertIn("fids queued", text)
+        self.assertIn("2026-", text)
+
+    def test_changes(self) -> None:
+        """The fsck and rebalance commands."""
+        server = self.tracker(
+            fsck_start=b"OK \r\n",
+            fsck_stop=b"OK \r\n",
+            fsck_reset=b"OK \r\n",
+            fsck_clearlog=b"OK \r\n",
+            rebalance_set_policy=b"OK \r\n",
+            rebalance_start=b"OK state=\r\n",
+            rebalance_stop=b"OK \r\n",
+            rebalance_reset=b"OK \r\n",
+        )
+        self.done("fsck", "start")
+        self.done("fsck", "stop")
+        self.done("fsck", "reset", "--policy-only", "--from", "9")
+        self.done("fsck", "clearlog")
+        self.done("rebalance", "policy", "from_devices=1,2 to_hosts=3")
+        for word in ("start", "stop", "reset"):
+            self.done("rebalance", word)
+        self.assertEqual(
+            server.lines,
+            [
+                "fsck_start",
+                "fsck_stop",
+                "fsck_reset policy_only=1&startpos=9",
+                "fsck_clearlog",
+                "rebalance_set_policy policy=from_devices%3D1,2+to_hosts%3D3",
+                "rebalance_start",
+                "rebalance_stop",
+                "rebalance_reset",
+            ],
+        )
