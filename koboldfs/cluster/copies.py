@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView, INodes
-from koboldfs.model.entities import Checksum, Located, Place
+from koboldfs.model.entities import Checksum, Located
 from koboldfs.model.placement import reading_order
 from koboldfs.model.policy import (
     AllHosts,
@@ -35,13 +35,17 @@ TARGETS_PER_COPY = 4
 
 @define
 class Spread:
-    """What came of making copies: the devices that now hold a good one (the first
-    ones included), those that failed, and the checksum that all of them have."""
+    """What came of making copies: the devices that now hold one (the first ones
+    included), those that failed, and the checksum that all of the new ones have.
+
+    `bad_sources` could not be copied from; of these `lost` ones are known for sure to
+    lack the file or to hold other bytes."""
 
     devids: list[int]
     checksum: Checksum | None
     failed: set[int] = field(factory=set)
     bad_sources: set[int] = field(factory=set)
+    lost: set[int] = field(factory=set)
 
 
 class Copies:
@@ -94,13 +98,18 @@ class Copies:
     # --- making copies
 
     async def spread(
-        self, located: Located, targets: Sequence[int], *, hosts: int | None = None
+        self,
+        located: Located,
+        targets: Sequence[int],
+        *,
+        hosts: int | None = None,
+        failed: Collection[int] = (),
     ) -> Spread:
         """Copy the file to `targets`, all at once, from any good source.
 
         With `hosts`, other targets are tried for those that fail, as the policy says,
-        until copies lie on that many different hosts or no target is left. Failures
-        are in the result, not raised.
+        until copies lie on that many different hosts or no target is left; `failed`
+        devices are not among them. Failures are in the result, not raised.
         """
         done = Spread(list(located.devids), located.checksum)
         while targets:
@@ -117,8 +126,9 @@ class Copies:
             if missing <= 0:
                 break
             file = located.file
+            failed = done.failed.union(failed)
             verdict = self.judge(
-                file.dmid, file.classid, done.devids, file.length, done.failed
+                file.dmid, file.classid, done.devids, file.length, failed
             )
             targets = self.on_new_hosts(verdict.devids, done.devids, missing)
         return done
@@ -142,6 +152,8 @@ class Copies:
                 )
             except (errors.CopyMissing, errors.CopyCorrupt) as error:
                 done.bad_sources.add(devid)
+                if located.checksum or isinstance(error, errors.CopyMissing):
+                    done.lost.add(devid)
                 self.log.error(
                     "fid {fid}: the copy on device {devid} is no source: {error}",
                     fid=fid,
@@ -202,26 +214,37 @@ class Copies:
             return 1
 
     async def promise(
-        self, located: Located, preferred: Collection[int] = ()
+        self,
+        located: Located,
+        preferred: Collection[int] = (),
+        failed: Collection[int] = (),
     ) -> tuple[int, ...]:
         """The devices with a copy, once as many were made as a store promises.
 
         Fewer when fewer hosts are up; never more than the file's policy wants.
-        `preferred` devices are taken first where they can take it.
+        `preferred` devices are taken first where they can take it, `failed` ones not
+        at all. Raises `CopyCorrupt` when no copy turns out to be good.
         """
         file, hosts = located.file, self.promised_hosts()
         have = located.devids
         missing = hosts - len(self.hosts_of(have))
         if missing <= 0:
             return have
-        verdict = self.judge(file.dmid, file.classid, have, file.length)
+        verdict = self.judge(file.dmid, file.classid, have, file.length, failed)
         if not verdict.devids:
             return have
-        able = [d for d in preferred if self.live.view.may_receive(d, file.length)]
+        able = [
+            devid
+            for devid in preferred
+            if devid not in failed and self.live.view.may_receive(devid, file.length)
+        ]
         missing = min(missing, len(verdict.devids))
         targets = self.on_new_hosts([*able, *verdict.devids], have, missing)
-        done = await self.spread(located, targets, hosts=hosts)
-        return tuple(done.devids)
+        done = await self.spread(located, targets, hosts=hosts, failed=failed)
+        good = tuple(devid for devid in done.devids if devid not in done.bad_sources)
+        if not good:
+            raise errors.CopyCorrupt("the node no longer has what was stored on it")
+        return good
 
     def reserve(
         self, dmid: int, classid: int, devids: Sequence[int], size: int
@@ -277,11 +300,6 @@ class Copies:
             if devid not in readers and not view.is_dead(devid)
         ]
         return readers + others
-
-    def source(self, located: Located) -> Place | None:
-        """A readable copy, likeliest the least busy one."""
-        order = reading_order(located.devids, self.live.view, self._random)
-        return self.live.view.place(order[0]) if order else None
 
 
 class _Meter:

@@ -29,6 +29,9 @@ from koboldfs.model.entities import (
     Located,
 )
 
+#: How often devices are chosen anew when none of the chosen ones answers.
+CHOICES = 3
+
 
 class Incoming:
     """One file on its way in. Calls come one after another: `begin`, any number of
@@ -55,6 +58,7 @@ class Incoming:
         self._size = size
         self._offered: tuple[int, ...] = ()
         self._writers: dict[int, Any] = {}
+        self._refused: set[int] = set()
         asked = copies.live.view.storage_class(domain.dmid, classid).hashtype
         self._class_hashtype = asked
         # MD5 always: clients of the old protocol send one at the end.
@@ -64,23 +68,32 @@ class Incoming:
         }
 
     async def begin(self) -> None:
-        """Choose devices, draw a fid, start a PUT to each. Raises `NoDevices`."""
+        """Choose devices, draw a fid, start a PUT to each; when none of them answers,
+        choose others. Raises `NoDevices`, `NodeFault`."""
         copies = self._copies
-        verdict = copies.judge(self.domain.dmid, self._classid, (), self._size or 0)
-        devids = copies.on_new_hosts(verdict.devids, (), copies.promised_hosts())
-        if not devids:
-            raise errors.NoDevices()
-        self.fid = await self._files.open_upload(
-            self.domain.dmid, self.key, self._classid, devids, None
-        )
-        self._offered = tuple(devids)
-        started = await gatherResults(
-            [Deferred.fromCoroutine(self._start(devid)) for devid in devids]
-        )
-        self._writers = {
-            d: w for d, w in zip(devids, started, strict=True) if w is not None
-        }
-        await self._require_writers()
+        for _ in range(CHOICES):
+            verdict = copies.judge(
+                self.domain.dmid, self._classid, (), self._size or 0, self._refused
+            )
+            devids = copies.on_new_hosts(verdict.devids, (), copies.promised_hosts())
+            if not devids:
+                break
+            self.fid = await self._files.open_upload(
+                self.domain.dmid, self.key, self._classid, devids, None
+            )
+            self._offered = tuple(devids)
+            started = await gatherResults(
+                [Deferred.fromCoroutine(self._start(devid)) for devid in devids]
+            )
+            self._writers = {
+                d: w for d, w in zip(devids, started, strict=True) if w is not None
+            }
+            if self._writers:
+                return
+            await self.abandon()
+        if self._refused:
+            raise errors.NodeFault("no storage node takes the file")
+        raise errors.NoDevices()
 
     async def _start(self, devid: int) -> Any:
         place = self._copies.live.view.place(devid)
@@ -125,7 +138,12 @@ class Incoming:
             self.fid, self.domain.dmid, self.key, self.received_bytes, self._classid, 1
         )
         own = self._checksum(OWN_HASHTYPE)
-        devids = await self._copies.promise(Located(file, devids, own))
+        located = Located(file, devids, own)
+        try:
+            devids = await self._copies.promise(located, (), self._refused)
+        except errors.NodeFault:
+            await self.abandon()
+            raise
         self._offered = tuple(dict.fromkeys((*self._offered, *devids)))
         kind = self._class_hashtype
         return Closing(
@@ -190,6 +208,7 @@ class Incoming:
         }
 
     def _failed(self, devid: int, error: errors.NodeFault) -> None:
+        self._refused.add(devid)
         self.log.warn(
             "fid {fid}: storing on device {devid} failed: {error}",
             fid=self.fid,

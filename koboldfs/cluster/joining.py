@@ -112,7 +112,8 @@ class Membership(Service):
         except errors.KoboldError as error:
             if str(error) != self._complained:
                 self._complained = str(error)
-                self.log.error("not joined yet, trying on: {error}", error=error)
+                what = "the hosts are not known anew" if self.joined else "not joined"
+                self.log.error("{what}, trying on: {error}", what=what, error=error)
         except Exception:
             self.log.failure("joining the cluster failed")
 

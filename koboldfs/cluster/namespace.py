@@ -258,7 +258,11 @@ class Namespace:
             upload.fid, claim.domain.dmid, claim.key, stat.size, upload.classid, 1
         )
         located = Located(file, (claim.devid,), stat.checksum)
-        devids = await self.copies.promise(located, upload.devids)
+        try:
+            devids = await self.copies.promise(located, upload.devids)
+        except errors.CopyCorrupt as error:
+            await self._abandon(upload, claim.devid)
+            raise errors.ChecksumMismatch(error.message) from error
         closing = Closing(
             upload.fid,
             claim.domain.dmid,

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from attrs import define, field, frozen
 
@@ -270,18 +270,15 @@ class Tour:
         command(f"kill -9 {node.pid}")
         command(f"twistd -n --pidfile= koboldfs {shlex.join(node.options())}")
 
-    def stay(self) -> None:
+    def stay(self) -> NoReturn:
         """Until Ctrl-C. A node that ends is told of, and the others go on."""
         gone: set[int] = set()
-        try:
-            while True:
-                for node in self.nodes:
-                    if not node.running and node.pid not in gone:
-                        gone.add(node.pid)
-                        self.screen.say(f"{node.name} (pid {node.pid}) has ended.")
-                time.sleep(WATCH_SECONDS)
-        except KeyboardInterrupt:
-            self.screen.say()
+        while True:
+            for node in self.nodes:
+                if not node.running and node.pid not in gone:
+                    gone.add(node.pid)
+                    self.screen.say(f"{node.name} (pid {node.pid}) has ended.")
+            time.sleep(WATCH_SECONDS)
 
     def close(self) -> None:
         """End every process and connection."""
@@ -318,9 +315,10 @@ def run(*, once: bool = False, keep: str | None = None) -> int:
             try:
                 tour.run()
                 if not once:
-                    tour.invite()
-                    screen.title("Ctrl-C ends it.")
-                    tour.stay()
+                    with contextlib.suppress(KeyboardInterrupt):
+                        tour.invite()
+                        screen.title("Ctrl-C ends it.")
+                        tour.stay()
             except Exception:
                 tour.explain()
                 raise

@@ -82,8 +82,13 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
             return self._later(row)
         done = await self._copies.spread(located, verdict.devids)
         added = tuple(d for d in done.devids if d not in located.devids)
-        after = self._copies.judge(file.dmid, file.classid, done.devids, file.length)
         own = done.checksum if located.checksum is None else None
+        if added and done.lost:
+            # A good copy exists, so these need not count as copies any longer; the
+            # next round makes up for them, in their place.
+            lost = tuple(sorted(done.lost))
+            return ReplicationDone(row.fid, added, lost, 0, row.failcount, own)
+        after = self._copies.judge(file.dmid, file.classid, done.devids, file.length)
         if after.word in (SATISFIED, TOO_MANY):
             return ReplicationDone(row.fid, added, checksum=own)
         return self._later(row, added, own)

@@ -128,8 +128,7 @@ class Closing:
     """Everything that makes an upload a file, to be recorded in one transaction.
 
     `devids` hold verified copies. `checksum` is our own, `class_checksum` the row
-    that the file's class asks for. `failed_devids` may hold a broken copy: they are
-    recorded nowhere, but cleaned when the file is deleted.
+    that the file's class asks for.
     """
 
     fid: int

@@ -163,7 +163,11 @@ class MultipleDevices:
         living = sum(not view.is_dead(devid) for devid in view.devices)
         if devices == wanted or (devices >= 2 and devices == living):
             return Verdict(SATISFIED)
-        return _copy_to(weighted_order(question.candidates(), view, random))
+        # Any device will do, but one on a host without a copy is worth more.
+        hosts = question.hosts()
+        ordered = weighted_order(question.candidates(), view, random)
+        ordered.sort(key=lambda devid: view.devices[devid].hostid in hosts)
+        return _copy_to(ordered)
 
     def __str__(self) -> str:
         return f"MultipleDevices({self.count or ''})"

@@ -125,8 +125,11 @@ class Copies:
         self, target: Target, *, inline: int = INLINE_BYTES
     ) -> Opened | None:
         """Open a file; None if it is not there. The bytes of one that is at most
-        `inline` long come with it."""
+        `inline` (more than 0) long come with it."""
         device = self.folders.reading(target.devid)
+        cached = self.disk.read_cached(f"{device.path}/{target.relative}", inline)
+        if cached is not None:
+            return Opened(*cached)
         found: Opened | None = await self._ask(
             device, "read", self._open, device, target.relative, inline
         )
@@ -135,6 +138,9 @@ class Copies:
     async def stat(self, target: Target) -> FileStat | None:
         """What a file is; None if it is not there."""
         device = self.folders.reading(target.devid)
+        cached = self.disk.read_cached(f"{device.path}/{target.relative}", 0)
+        if cached is not None:
+            return cached[0]
         found: FileStat | None = await self._ask(
             device, "read", self._stat, device, target.relative
         )

@@ -27,6 +27,7 @@ from attrs import asdict, frozen
 from zope.interface import Interface, implementer
 
 from koboldfs.errors import DeviceUnavailable, DiskFault, DiskFull
+from koboldfs.storage.cached import CachedReader
 
 MARKER_NAME = ".koboldfs-device"
 OWN_FOLDER = ".koboldfs"
@@ -125,7 +126,17 @@ class IDiskState(Interface):
         """The room on the file system of a path."""
 
 
-class IDisk(IDiskFiles, IDiskNames, IDiskState):
+class IDiskCache(Interface):
+    """What needs no disk. The one operation that never blocks; for the reactor's
+    thread only."""
+
+    def read_cached(path: str, limit: int) -> tuple[FileStat, bytes] | None:
+        """A regular file of at most `limit` bytes with all of its bytes, or, for a
+        `limit` of 0, the stat of one of any size; None if only `IDiskFiles` can
+        tell (which includes that it is missing)."""
+
+
+class IDisk(IDiskFiles, IDiskNames, IDiskState, IDiskCache):
     """Everything a storage node asks of the operating system's files."""
 
 
@@ -135,6 +146,7 @@ class LocalDisk:
 
     def __init__(self) -> None:
         self._syncfs = _syncfs_function()
+        self._cached = CachedReader()
 
     def create(self, path: str) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -217,6 +229,10 @@ class LocalDisk:
         used = (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
         available = found.f_bavail * found.f_frsize // 1024
         return Space(kib_total=used + available, kib_used=used)
+
+    def read_cached(self, path: str, limit: int) -> tuple[FileStat, bytes] | None:
+        found = self._cached.read(path, limit)
+        return None if found is None else (_file_stat(found[0]), found[1])
 
 
 def _file_stat(found: os.stat_result) -> FileStat:

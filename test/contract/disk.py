@@ -69,6 +69,22 @@ class DiskContract:
         self.disk.close(fd)
         self.assertEqual(self.disk.stat(path), found)
 
+    def test_cached(self) -> None:
+        """What is had at once is what is there; what is not there, too long or no
+        file never is."""
+        for size in (0, 1, 100):
+            path = f"{self.root}/file{size}"
+            write_durably(self.disk, path, b"x" * size)
+            for limit in (100, 0):
+                found = self.disk.read_cached(path, limit)
+                if found is not None:
+                    data = b"x" * size if limit else b""
+                    self.assertEqual(found, (self.disk.stat(path), data))
+        for path in (self.root, f"{self.root}/none", f"{self.root}/file1/x"):
+            self.assertEqual(self.disk.read_cached(path, 100), None)
+            self.assertEqual(self.disk.read_cached(path, 0), None)
+        self.assertEqual(self.disk.read_cached(f"{self.root}/file100", 99), None)
+
     def test_create_is_exclusive(self) -> None:
         """A file that is there is never opened for writing."""
         write_durably(self.disk, f"{self.root}/file", b"old")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -50,6 +49,10 @@ class PostgresCase(TestCase):
         """Disconnect, and remove the database."""
         for store in self.stores:
             await store.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what the test used of the server."""
         self.server.drop(self.url)
 
     async def another(self) -> Store:
@@ -238,97 +241,3 @@ def _whole_scans(node: dict[str, Any], limited: bool) -> Iterator[dict[str, Any]
         yield node
     for one in below:
         yield from _whole_scans(one, limited)
-
-
-class PostgresStops(PostgresCase, StoreContract):
-    """A server that stops and comes back."""
-
-    deadline_seconds = 1.0
-
-    def server_of_test(self) -> PostgreSQL:
-        """One that may be stopped without harm to other tests."""
-        server = PostgreSQL()
-        server.start()
-        self.addCleanup(server.stop)
-        return server
-
-    async def test_comes_back(self) -> None:
-        """While the server is away requests fail in time; afterwards all works."""
-        files = self.store.files
-        fid = await self.stored(1, "a", 1, 2)
-        noticed: list[int] = []
-        self.store.topology.watch(lambda: noticed.append(1))
-        await self.until(lambda: noticed)
-        noticed.clear()
-        self.server.kill()
-        calls = (
-            files.find(1, "a"),
-            files.open_upload(1, "b", 0, (1,), None),
-            files.list_keys(1, "", "", 9),
-            self.store.queues.take_replications(1, 1),
-        )
-        for call in calls:
-            await self.fault(errors.DatabaseAway, call)
-        waiting = files.find(1, "a")
-        self.server.restart()
-        try:
-            located = await waiting
-        except errors.DatabaseAway:
-            await self.until_there()
-            located = await files.find(1, "a")
-        self.assertEqual(located.file.fid, fid)
-        await self.until(lambda: noticed)
-        self.assertGreater(await self.upload(1, "c"), fid)
-        self.assertEqual(await self.replications(), [fid])
-
-    async def until_there(self) -> None:
-        """Wait until the store has found the server again."""
-        while True:
-            try:
-                await self.store.topology.load()
-                return
-            except errors.DatabaseAway:
-                pass
-
-    async def test_nothing_half_done(self) -> None:
-        """Whatever moment the server dies at, a close is whole or did not happen."""
-        for number in range(3):
-            fids = [await self.upload(1, "k") for _ in range(40)]
-            closes = [
-                self.store.files.close_upload(
-                    Closing(fid, 1, f"k{number}-{fid}", 0, 3, (1, 2))
-                )
-                for fid in fids
-            ]
-            outcomes: list[Any] = []
-            for close in closes:
-                close.addBoth(outcomes.append)
-            await deferLater(reactor, number * 0.003)
-            self.server.kill()
-            self.server.restart()
-            await self.until(lambda: len(outcomes) == 40)  # noqa: B023
-            await self.until_there()
-            answers = [one if isinstance(one, str) else "fault" for one in outcomes]
-            files = self.execute("select fid, devcount from file order by fid")
-            for fid, answer in zip(fids, answers, strict=True):
-                if answer != "fault":
-                    self.assertIn((fid, 2), files, answer)
-            odd = self.execute(
-                "select fid from file natural left join file_to_replicate r"
-                " where r.nexttry is null or"
-                " (select count(*) from file_on o where o.fid = file.fid) <> 2 or"
-                " fid in (select fid from tempfile)"
-            )
-            self.assertEqual(odd, [])
-
-    async def test_starts_before_the_server(self) -> None:
-        """A store whose server is not there yet waits for it."""
-        self.server.kill()
-        store = open_store(self.url, reactor, deadline_seconds=1.0)
-        self.stores.append(store)
-        started: Deferred[None] = store.start()
-        await deferLater(reactor, 0.3)
-        self.assertNoResult(started)
-        self.server.restart()
-        await started
-        self.assertIsNone(await store.files.find(1, "a"))

@@ -164,7 +164,10 @@ class PostgreSQL:
             connection.close()
 
     def drop(self, url: str) -> None:
-        """Remove a database, whoever is still connected."""
+        """Remove a database, whoever is still connected; with a server that has been
+        stopped it is gone already."""
+        if self._process is None or self._process.poll() is not None:
+            return
         name = urlsplit(url).path.lstrip("/")
         self.execute(
             self.url("postgres"), f"drop database if exists {name} with (force)"

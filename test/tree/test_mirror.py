@@ -6,11 +6,22 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from test.tree.source import modules
+from test.tree.source import ROOT, modules
 
-#: Modules that hold no behaviour of their own, or whose tests are elsewhere, and where.
+#: Modules and rooms whose behaviour shows only together with others, and where it is
+#: tested. A unit test of their name may be there as well.
 ELSEWHERE = {
-    "interfaces.py": "declarations; each port has a test in test/contract",
+    "interfaces.py": "test/contract",
+    "assembly.py": "test/functional/test_service.py",
+    "tap.py": "test/functional/test_service.py",
+    "store": "test/contract/test_store_sqlite.py",
+    "client/channels.py": "test/unit/client/test_nodes.py",
+    "client/connecting.py": "test/unit/client/test_http.py",
+    "client/copy_writer.py": "test/unit/client/test_nodes.py",
+    "client/folders.py": "test/unit/client/test_nodes.py",
+    "client/http_connection.py": "test/unit/client/test_http.py",
+    "client/http_pool.py": "test/unit/client/test_http.py",
+    "client/relay.py": "test/unit/client/test_nodes.py",
 }
 
 
@@ -50,13 +61,19 @@ class Mirror(SynchronousTestCase):
         bare = [
             str(path)
             for path in product()
-            if str(path) not in ELSEWHERE
+            if not {str(path), str(path.parent)} & set(ELSEWHERE)
             and not any(
                 room == path.parent and f"{stem}_".startswith(f"test_{path.stem}_")
                 for room, stem in tests
             )
         ]
         self.assertEqual(bare, [])
+
+    def test_elsewhere(self) -> None:
+        """What is said to be tested elsewhere is there, and so is where."""
+        for name, place in ELSEWHERE.items():
+            self.assertTrue((ROOT / "koboldfs" / name).exists(), name)
+            self.assertTrue((ROOT / place).exists(), place)
 
     def test_packages(self) -> None:
         """Every folder of tests is a package, or trial would pass it over."""

@@ -198,6 +198,29 @@ NOT_THE_PROTOCOL = (
 )
 
 
+#: What the client of KoboldFS 0.3.2 sent to this door on Python 2.7, packet by packet,
+#: and took for an answer: ping, put, get, get_url, prepare, commit, abort, delete, get.
+SESSION = (
+    (b"\x10\x00", b"\x01"),
+    (b"\x11\x02\x01\x00\x00\x00d\x03\x00\x00\x00key", b"\x02"),
+    (b"\n\x00\x00\x00", b""),
+    (b"some bytes9d0568469d206c1aedf1b71f12f474bc", b"\x01"),
+    (
+        b"\x12\x02\x01\x00\x00\x00d\x03\x00\x00\x00key",
+        b"\x03\n\x00\x00\x00some bytes9d0568469d206c1aedf1b71f12f474bc",
+    ),
+    (
+        b"\x13\x02\x01\x00\x00\x00d\x03\x00\x00\x00key",
+        b"\x03 \x00\x00\x00http://127.0.0.1:7500/dev1/1.fid",
+    ),
+    (b" \x00", b"\x01"),
+    (b"!\x00", b"\x01"),
+    (b'"\x00', b"\x01"),
+    (b"\x14\x02\x01\x00\x00\x00d\x03\x00\x00\x00key", b"\x01"),
+    (b"\x12\x02\x01\x00\x00\x00d\x03\x00\x00\x00key", b"\x07"),
+)
+
+
 class Recorded(SynchronousTestCase):
     """Each of the exchanges above, on a name space of its own."""
 
@@ -243,6 +266,12 @@ class Recorded(SynchronousTestCase):
                 line.leave()
                 self.assertEqual(door.names.uploads, set(), (exchange.name, at))
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_session_of_a_real_client(self) -> None:
+        """A session that a published 0.3 client had, as it was recorded."""
+        line = Door().connect()
+        for sent, received in SESSION:
+            self.assertEqual(line.say(sent), received)
 
     def test_what_is_no_protocol(self) -> None:
         """It is answered ERR_RESET, and the connection ends."""

@@ -411,11 +411,3 @@ class Reading(WorldCase):
             slow.producers[-1].resumeProducing()
         self.successResultOf(reading)
         self.assertEqual(slow.data, DATA)
-
-    def test_source(self) -> None:
-        """Some readable copy, or none."""
-        place = self.world.copies.source(self.located)
-        self.assertIn(place and place.devid, (10, 20, 30))
-        self.nodes.unreachable.update((1, 2, 3))
-        self.world.look()
-        self.assertIsNone(self.world.copies.source(self.located))

@@ -159,14 +159,23 @@ class Beginning(IncomingCase):
         self.assertEqual(set(closing.devids), {20, 30})
 
     def test_all_refuse(self) -> None:
-        """When none takes it the upload is over."""
+        """When none takes it, the others are asked; then the upload is over."""
         self.nodes.unreachable.update((1, 2, 3))
         suspected: list[int] = []
         self.patch(self.world.live, "suspect", suspected.append)
         self.failureResultOf(self.put(), errors.NodeFault)
-        self.assertEqual(len(set(suspected)), 2)
+        self.assertEqual(set(suspected), {1, 2, 3})
         self.assertEqual(self.world.tables.uploads, {})
-        self.assertEqual(len(self.world.tables.to_delete), 1)
+        self.assertEqual(len(self.world.tables.to_delete), 2)
+
+    def test_the_chosen_ones_refuse(self) -> None:
+        """When all that were chosen are away, others are chosen."""
+        self.run_now(self.world.store.set_setting("kobold_ack_copies", "1"))
+        self.run_now(self.world.live.refresh())
+        self.nodes.unreachable.update((1, 2))
+        for _ in range(10):
+            closing = self.store(self.begin())
+            self.assertEqual(closing.devids, (30,))
 
     def test_device_gone_meanwhile(self) -> None:
         """A device that vanishes from the picture while a fid is drawn is left out."""
@@ -175,7 +184,7 @@ class Beginning(IncomingCase):
         self.world.tables.hosts.clear()
         self.run_now(self.world.live.refresh())
         gate.callback(None)
-        self.failureResultOf(putting, errors.NodeFault)
+        self.failureResultOf(putting, errors.NoDevices)
         self.assertEqual(len(self.world.tables.to_delete), 1)
 
     def test_folders(self) -> None:

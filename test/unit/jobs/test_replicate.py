@@ -143,12 +143,24 @@ class Failures(ReplicateCase):
         self.assertEqual(self.row()[0], 1)
 
     def test_missing_source(self) -> None:
-        """A source that does not have the file is passed over for one that has."""
-        self.world.file(5, [10, 20], queued=True)
-        self.world.nodes.lose(self.world.place(10), 5)
-        self.step()
-        self.assertIn(30, self.world.nodes.devices_with(5))
-        self.assertEqual(self.world.tables.to_replicate, {})
+        """A source that does not have the file is passed over for one that has; when
+        that was noticed, it counts as a copy no more, and is made up for."""
+        noticed = 0
+        for seed in range(8):
+            self.set_up(World.of(3))
+            self.world.copies._random.seed(seed)
+            self.world.file(5, [10, 20], queued=True)
+            self.world.nodes.lose(self.world.place(10), 5)
+            self.step()
+            self.assertIn(30, self.world.nodes.devices_with(5))
+            if self.world.tables.to_replicate:
+                noticed += 1
+                self.assertEqual(self.world.tables.devids(5), (20, 30))
+                self.step()
+                self.assertEqual(set(self.world.nodes.devices_with(5)), {10, 20, 30})
+            self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+            self.assertEqual(self.world.tables.to_replicate, {})
+        self.assertTrue(0 < noticed < 8, noticed)
 
     def test_corrupt_source(self) -> None:
         """A source with other bytes is passed over; the new copy is the file."""
