@@ -4,6 +4,7 @@ A device is served only while its folder is the one it should be:
 
     the folder's marker           in a cluster                alone (no cluster known)
     ours, uuid as remembered      served                      served
+    ours, and we remember none    served, and remembered      served
     ours, another uuid            not served                  not served
     another host's or cluster's   not served                  served
     another number's, unreadable  not served                  not served
@@ -22,13 +23,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
 from koboldfs.storage.disk import (
+    FOREIGN,
     MARKER_NAME,
     OWN_FOLDER,
     TEMPORARY_FOLDER,
@@ -72,7 +74,6 @@ class Device:
     tested_at: float | None = None
     testing_since: float | None = None
     written_at: float | None = None
-    known_folders: set[str] = field(factory=set)
 
     @property
     def observed(self) -> str:
@@ -117,11 +118,14 @@ class DeviceFolders:
             ) from error
 
     def found(self) -> Mapping[int, Marker | None]:
-        """See `IDeviceFolders`."""
-        return {
-            devid: read_marker(self.disk, self.folder(devid))
-            for devid in self.folder_numbers()
-        }
+        """See `IDeviceFolders`. A folder that cannot be read belongs to nobody."""
+        found: dict[int, Marker | None] = {}
+        for devid in self.folder_numbers():
+            try:
+                found[devid] = read_marker(self.disk, self.folder(devid))
+            except OSError:
+                found[devid] = FOREIGN
+        return found
 
     def claim(self, devid: int, cluster: str, host_name: str) -> None:
         """See `IDeviceFolders`."""
@@ -182,11 +186,25 @@ class DeviceFolders:
             del self._devices[devid]
         for devid in devids:
             self._device(devid)
+            self._learn(devid)
         for device in self._devices.values():
             # What was served alone may be another cluster's: look before the next use.
             if not device.trouble and not self._fits(device.devid, device.marker):
                 device.trouble = "not looked at yet"
         self.served_changed()
+
+    def _learn(self, devid: int) -> None:
+        """Remember a disk that says that it is ours, when there is no memory of it:
+        whoever lost the memory does not lose the disks."""
+        if devid in self._remembered:
+            return
+        marker = read_marker_quietly(self.disk, self.folder(devid))
+        if marker is None or not self._fits(devid, marker):
+            return
+        try:
+            self._remember(devid, marker.uuid)
+        except OSError as error:
+            self._log.error("{fault}", fault=fault(error, "the node's memory"))
 
     # --- serving
 
@@ -297,7 +315,6 @@ class DeviceFolders:
         if trouble != device.trouble:
             self._announce(device, trouble)
         if trouble and not device.trouble:
-            device.known_folders.clear()
             device.refusal, device.tested_at = "not tested yet", None
         device.trouble, device.marker = trouble, marker
         if folder is not None and not trouble:
@@ -337,8 +354,7 @@ class DeviceFolders:
             return False
         if self._wanted is None:
             return True
-        owner = (marker.cluster, marker.host)
-        return remembered is not None and owner == (self.cluster, self.host_name)
+        return (marker.cluster, marker.host) == (self.cluster, self.host_name)
 
     def _prepare(self, device: Device) -> None:
         # Made here and never on the way of an upload: on a mount point whose disk is

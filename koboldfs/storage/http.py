@@ -18,27 +18,20 @@ away; a short body is taken first, and the connection kept.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import (
-    CallerError,
-    CopyCorrupt,
     DeviceUnavailable,
-    DiskFull,
     KoboldError,
-    NoDevice,
-    TooBusy,
 )
 from koboldfs.model.entities import MD5, Checksum
 from koboldfs.storage.body import BodyBroken, FileBody
-from koboldfs.storage.channel import BodyRequest, StorageChannel
-from koboldfs.storage.copies import INLINE_BYTES, Copies, Opened
+from koboldfs.storage.channel import StorageChannel
+from koboldfs.storage.copies import Copies, Opened
+from koboldfs.storage.replies import Refused, ReplyingRequest
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import Upload
 from koboldfs.wire.http import (
@@ -63,24 +56,6 @@ SHORT_BODY_BYTES = 64 * 1024
 MAX_FILE_BYTES = 2**63 - 1
 #: The rest of a body that was refused is thrown away for this long at most (seconds).
 REFUSED_BODY_SECONDS = 30.0
-REASONS = {
-    200: b"OK",
-    201: b"Created",
-    204: b"No Content",
-    206: b"Partial Content",
-    304: b"Not Modified",
-    400: b"Bad Request",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    411: b"Length Required",
-    412: b"Precondition Failed",
-    413: b"Content Too Large",
-    416: b"Range Not Satisfiable",
-    500: b"Internal Server Error",
-    501: b"Not Implemented",
-    503: b"Service Unavailable",
-    507: b"Insufficient Storage",
-}
 _METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL")
 _ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL\r\n"
 _CONDITIONS = (
@@ -89,15 +64,6 @@ _CONDITIONS = (
     b"If-Modified-Since",
     b"If-Unmodified-Since",
 )
-
-
-class Refused(CallerError):
-    """The request can not be answered with what it asks for; `status` says why."""
-
-    def __init__(self, status: int, detail: str, headers: bytes = b"") -> None:
-        super().__init__(detail)
-        self.status = status
-        self.headers = headers
 
 
 @frozen
@@ -112,35 +78,11 @@ class Door:
         return StorageRequest(channel, self)
 
 
-@lru_cache(maxsize=8)
-def _date_line(seconds: int) -> bytes:
-    return b"Date: " + format_date(seconds) + b"\r\n"
-
-
-def status_of(error: Exception) -> int:
-    """The HTTP status for one of our errors; 500 for all that is not."""
-    if isinstance(error, Refused):
-        return error.status
-    for kind, status in (
-        (NoDevice, 404),
-        (CopyCorrupt, 400),
-        (MalformedHeader, 400),
-        (DiskFull, 507),
-        (DeviceUnavailable, 503),
-        (TooBusy, 503),
-    ):
-        if isinstance(error, kind):
-            return status
-    return 500
-
-
-class StorageRequest(BodyRequest):
+class StorageRequest(ReplyingRequest):
     """One request to the storage node."""
 
-    _log = Logger()
-
     def __init__(self, channel: StorageChannel, door: Door) -> None:
-        super().__init__(channel)
+        super().__init__(channel, door.clock)
         self._door = door
         self._target: Target | None = None
         self._upload: Upload | None = None
@@ -267,7 +209,7 @@ class StorageRequest(BodyRequest):
             self.fail(self._refusal)
             self.finish()
             return
-        Deferred.fromCoroutine(self._answer()).addErrback(self._defect)
+        Deferred.fromCoroutine(self._answer()).addErrback(self.defect)
 
     async def _answer(self) -> None:
         try:
@@ -283,7 +225,7 @@ class StorageRequest(BodyRequest):
                 await self._get()
         except (KoboldError, MalformedHeader) as error:
             if self.startedWriting:
-                self._hang_up(error)
+                self.hang_up(error)
                 return
             self.fail(error)
         if not self.ruined and not self.finished:
@@ -321,21 +263,20 @@ class StorageRequest(BodyRequest):
                 raise DeviceUnavailable("the device's usage is not known yet")
             self.respond(200, device.usage_text, b"Content-Type: text/plain\r\n")
             return
-        inline = 0 if self.method == b"HEAD" else INLINE_BYTES
-        opened = await self._open(target, inline)
+        opened = await self._open(target)
         try:
             await self._send(target, opened)
         finally:
             if opened.fd >= 0:
                 self._door.copies.close(target.devid, opened.fd)
 
-    async def _open(self, target: Target, inline: int) -> Opened:
+    async def _open(self, target: Target) -> Opened:
         copies = self._door.copies
         if self.method == b"HEAD":
             found = await copies.stat(target)
             opened = None if found is None else Opened(found, b"")
         else:
-            opened = await copies.open(target, inline=inline)
+            opened = await copies.open(target)
         if opened is None:
             raise Refused(404, "there is no such file")
         return opened
@@ -377,7 +318,7 @@ class StorageRequest(BodyRequest):
         await self._stream(target, opened.fd, start, stop)
 
     def _span(self, validators: Validators, size: int) -> tuple[int, int] | None:
-        value = self.header(b"Range")
+        value = self.header(b"Range") if self.method == b"GET" else None
         if value is None or not range_applies(self.header(b"If-Range"), validators):
             return None
         try:
@@ -403,82 +344,3 @@ class StorageRequest(BodyRequest):
             self._body = None
             if not self.ruined:
                 self.unregisterProducer()
-
-    # --- bytes of the answer
-
-    def header(self, name: bytes) -> bytes | None:
-        """The last value of a request header, or None."""
-        values = self.requestHeaders.getRawHeaders(name)
-        return values[-1] if values else None
-
-    def respond(
-        self,
-        status: int,
-        body: bytes = b"",
-        headers: bytes = b"",
-        length: int | None = None,
-    ) -> None:
-        """Write the head of the answer, with `headers` (whole lines), and its body.
-
-        `length` is what Content-Length says when the body comes later, or never.
-        """
-        if self.ruined or self.startedWriting:
-            return
-        self.startedWriting = 1
-        self.code = status
-        if status in (204, 304):
-            length_line, body = b"", b""
-        else:
-            size = len(body) if length is None else length
-            length_line = b"Content-Length: %d\r\n" % size
-        if self.method == b"HEAD":
-            body = b""
-        seconds = int(self._door.clock.seconds())
-        head = b"%s %d %s\r\n%s%s%s%s\r\n" % (
-            self.clientproto,
-            status,
-            REASONS[status],
-            _date_line(seconds),
-            length_line,
-            headers,
-            self.channel.connection_header,
-        )
-        self.channel.write(head + body if len(body) <= INLINE_BYTES else head)
-        if len(body) > INLINE_BYTES:  # pragma: no cover - usage is short
-            self.channel.write(body)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with an error: a status and one line."""
-        status = status_of(error)
-        if status >= 500:
-            self._log.warn(
-                "{method} {uri}: {status} {error}",
-                method=self.method.decode("latin-1"),
-                uri=self.uri[:200].decode("latin-1"),
-                status=status,
-                error=error,
-            )
-        text = "".join(char if char.isprintable() else "?" for char in str(error))
-        headers = b"Content-Type: text/plain\r\n"
-        if isinstance(error, Refused):
-            headers += error.headers
-        self.respond(status, text.encode("utf-8", "replace") + b"\n", headers)
-
-    def _hang_up(self, error: Exception) -> None:
-        """The head of the answer is out and the rest can not follow."""
-        self._log.warn(
-            "{uri}: {error}", uri=self.uri[:200].decode("latin-1"), error=error
-        )
-        if not self.ruined:
-            self.channel.forceAbortClient()
-
-    def _defect(self, failure: Failure) -> None:
-        self._log.failure("a request failed", failure=failure)
-        if self.ruined:
-            return
-        if self.startedWriting:
-            self.channel.forceAbortClient()
-            return
-        self.channel.end_after_this()
-        self.fail(KoboldError("the storage node failed"))
-        self.finish()

@@ -53,28 +53,30 @@ class Listener(Service):
 
     def startService(self) -> None:
         """Listen. Raises `ConfigError` when that does not work."""
-        listening: list[IListeningPort | Failure] = []
+        failed: list[Failure] = []
         try:
             description = with_backlog(self._description)
             endpoint = serverFromString(self._reactor, description)
-            endpoint.listen(self._factory).addBoth(listening.append)
+            listening = endpoint.listen(self._factory)
+            listening.addCallbacks(self._listens, failed.append)
         except (ValueError, TypeError) as error:
             raise ConfigError(
                 f"{self._option} {self._description}: not an endpoint ({error});"
                 " right would be, for example, tcp:7500 or tcp:7500:interface=10.0.0.1"
             ) from error
-        result = listening[0] if listening else None
-        if isinstance(result, Failure):
-            fault = result.value
+        if failed:
+            fault = failed[0].value
             if isinstance(fault, CannotListenError):
                 reason = getattr(fault.socketError, "strerror", None) or "not possible"
                 raise ConfigError(
                     f"{self._option} {self._description}: cannot listen"
                     f" ({reason}); choose a free port"
                 ) from fault
-            result.raiseException()
-        self._port = result
+            failed[0].raiseException()
         super().startService()
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._port = port
 
     def stopService(self) -> Deferred[None] | None:
         """Listen no more."""

@@ -1,4 +1,4 @@
-"""PostgreSQL stops, comes back, moves to another host; MogileFS's database is taken over."""
+"""PostgreSQL stops, comes back, moves; and databases that MogileFS made."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ class Tree(SynchronousTestCase):
     """Every class of the module."""
 
     def test_whose_fault(self) -> None:
-        """Every error says whose fault it is: the caller's, the world's, a setting's."""
+        """Every error is the caller's, the world's, or a setting's."""
         branches = (CallerError, WorldError, ConfigError)
         for found in below(KoboldError):
             if found.__module__ == errors.__name__:
                 self.assertEqual(sum(issubclass(found, one) for one in branches), 1)
 
     def test_codes(self) -> None:
-        """Each caller's error has a code of its own, one word that needs no escaping."""
+        """Each caller's error has a code of its own, one word without escapes."""
         codes = [
             one.code
             for one in below(CallerError)

@@ -11,7 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
 from koboldfs.storage.devices import DeviceFolders
-from koboldfs.storage.disk import MARKER_NAME, TEMPORARY_FOLDER, Marker, ReadOnly
+from koboldfs.storage.disk import (
+    FOREIGN,
+    MARKER_NAME,
+    TEMPORARY_FOLDER,
+    Marker,
+    ReadOnly,
+)
 from test.fakes.disk import FaultyDisk, MemoryDisk
 from test.fakes.storage_node import DOCROOT, FakeNode
 
@@ -280,6 +286,35 @@ class InACluster(FoldersCase):
         self.folders.serve("cluster", "host", [1])
         self.assertEqual(self.served(), [])
         self.assertEqual(self.disk.files(DEV1), {})
+
+    def test_lost_memory(self) -> None:
+        """A node that lost its memory knows its disks by their markers, and remembers
+        them again; one that cannot write its memory serves them all the same."""
+        self.disk.remove("/data/node.json")
+        self.restart()
+        self.folders.serve("cluster", "host", [1])
+        self.assertEqual(self.served(), [1])
+        self.assertIn("node.json", self.disk.files("/data"))
+        self.unmount()
+        self.restart()
+        self.assertEqual(self.served(), [])
+
+    def test_memory_that_cannot_be_written(self) -> None:
+        """That is said, and the disks are served."""
+        self.disk.remove("/data/node.json")
+        self.restart()
+        faulty = FaultyDisk(self.disk)
+        self.folders.disk = faulty  # type: ignore[assignment]
+        faulty.arm(1, only=("create",))
+        self.folders.serve("cluster", "host", [1])
+        self.assertEqual(self.served(), [1])
+
+    def test_unreadable_marker(self) -> None:
+        """A folder that cannot be read belongs to nobody: it is not claimed."""
+        faulty = FaultyDisk(self.disk)
+        self.folders.disk = faulty  # type: ignore[assignment]
+        faulty.arm(1, only=("open",))
+        self.assertEqual(self.folders.found(), {1: FOREIGN})
 
     def test_swapped_disk(self) -> None:
         """Another disk in its place is not served."""

@@ -1,0 +1,129 @@
+"""What the ``kobold`` verbs of the side channel do, and the codes of their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from koboldfs import __version__, errors
+from koboldfs.model.entities import HASH_TYPES
+from koboldfs.model.fid import MAX_FID
+from koboldfs.storage.copies import Copies
+from koboldfs.storage.disk import ReadOnly
+from koboldfs.storage.pull import Puller, PullRequest
+from koboldfs.wire.http import copy_target
+from koboldfs.wire.sidechannel import Request, SyntaxFault, parse_checksum
+
+#: No device number has more digits than MogileFS's tables hold; no size is larger.
+_MAX_DEVID = 999_999_999
+_CODES: tuple[tuple[type[Exception], str], ...] = (
+    (SyntaxFault, "bad_request"),
+    (errors.UnknownHost, "unknown_host"),
+    (errors.NoDevice, "no_device"),
+    (ReadOnly, "not_writable"),
+    (errors.DeviceUnavailable, "no_device"),
+    (errors.DiskFull, "disk_full"),
+    (errors.DiskFault, "disk_fault"),
+    (errors.CopyMissing, "source_missing"),
+    (errors.CopyCorrupt, "source_corrupt"),
+    (errors.NodeFault, "source_unreachable"),
+    (errors.TooBusy, "too_busy"),
+)
+
+
+def code_of(error: Exception) -> str:
+    """The error code of an exception; ``failure`` for what is a defect of ours."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), "failure")
+
+
+class Verbs:
+    """What the ``kobold`` verbs do. Each takes a request and returns the fields."""
+
+    def __init__(self, copies: Copies, puller: Puller) -> None:
+        self._copies = copies
+        self._puller = puller
+        self.by_name: dict[str, Callable[[Request], Awaitable[dict[str, Any]]]] = {
+            "hello": self._hello,
+            "usage": self._usage,
+            "stat": self._stat,
+            "digest": self._digest,
+            "pull": self._pull,
+            "delete": self._delete,
+        }
+
+    async def _hello(self, request: Request) -> dict[str, Any]:
+        folders = self._copies.folders
+        return {
+            "version": __version__,
+            "cluster": folders.cluster,
+            "host": folders.host_name,
+            "fsync": int(self._copies.fsync),
+        }
+
+    async def _usage(self, request: Request) -> dict[str, Any]:
+        devices = self._copies.folders.devices()
+        fields: dict[str, Any] = {"devices": len(devices)}
+        for number, device in enumerate(devices, 1):
+            space, busy = device.space, device.utilization
+            fields[f"dev{number}_devid"] = device.devid
+            fields[f"dev{number}_observed"] = device.observed
+            fields[f"dev{number}_kib_total"] = (
+                None if space is None else space.kib_total
+            )
+            fields[f"dev{number}_kib_used"] = None if space is None else space.kib_used
+            fields[f"dev{number}_utilization"] = None if busy is None else f"{busy:.2f}"
+        return fields
+
+    async def _stat(self, request: Request) -> dict[str, Any]:
+        found = await self._copies.copy_stat(_devid(request), _fid(request))
+        if found is None:
+            return {"size": -1}
+        if found.checksum is None:
+            return {"size": found.size}
+        return {"size": found.size, "checksum": found.checksum}
+
+    async def _digest(self, request: Request) -> dict[str, Any]:
+        target = copy_target(_devid(request), _fid(request))
+        hashtype = HASH_TYPES.get(request.arguments.get("type", ""))
+        if hashtype is None:
+            raise SyntaxFault("no such type of digest")
+        # Whoever asks for a digest by number is a job: one at a time on each device.
+        found = await self._copies.digest(target, hashtype, background=True)
+        return {"missing": 1} if found is None else {"checksum": found}
+
+    async def _pull(self, request: Request) -> dict[str, Any]:
+        text = request.arguments.get("checksum")
+        host_name = request.arguments.get("host")
+        if not host_name:
+            raise SyntaxFault("no host")
+        pull = PullRequest(
+            devid=_devid(request),
+            fid=_fid(request),
+            size=_number(request, "size", 0, MAX_FID),
+            host_name=host_name,
+            fromdevid=_number(request, "fromdevid", 1, _MAX_DEVID),
+            checksum=parse_checksum(text) if text else None,
+        )
+        return {"checksum": await self._puller.pull(pull)}
+
+    async def _delete(self, request: Request) -> dict[str, Any]:
+        await self._copies.remove(copy_target(_devid(request), _fid(request)))
+        return {}
+
+
+def _devid(request: Request) -> int:
+    return _number(request, "devid", 1, _MAX_DEVID)
+
+
+def _fid(request: Request) -> int:
+    return _number(request, "fid", 1, MAX_FID)
+
+
+def _number(request: Request, name: str, low: int, high: int) -> int:
+    text = request.arguments.get(name, "")
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        raise SyntaxFault(f"{name} is not a number")
+    number = int(text)
+    if not low <= number <= high:
+        raise SyntaxFault(f"{name} is out of range")
+    return number

@@ -1,0 +1,64 @@
+"""Every statement in every dialect that has a provider."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.store.schema import definitions
+from koboldfs.store.statements import Statements, statements_for
+from test.contract.plans import samples
+from test.unit.store.play import POSTGRES, SQLITE
+
+
+class AllStatements(SynchronousTestCase):
+    """As a whole."""
+
+    def test_compiled_once(self) -> None:
+        """The same object is handed out again."""
+        self.assertIs(statements_for("sqlite"), SQLITE)
+
+    def test_no_blank_is_left(self) -> None:
+        """A statement that is filled in has a value for each mark."""
+        for sql, mark in ((SQLITE, "?"), (POSTGRES, "%s")):
+            self.assertGreater(len(list(samples(sql))), 70)
+            for name, said in samples(sql):
+                self.assertEqual(said.sql.count(mark), len(said.params), name)
+                self.assertNotIn("POSTCOMPILE", said.sql, name)
+
+    def test_sqlite_takes_them(self) -> None:
+        """SQLite can prepare each of them."""
+        with closing(sqlite3.connect(":memory:")) as connection:
+            for text in definitions(SQLITE.tongue.dialect, set()):
+                connection.execute(text)
+            for _, said in samples(SQLITE):
+                connection.execute(f"explain {said.sql}", said.params).fetchall()
+
+    def test_locks(self) -> None:
+        """PostgreSQL locks what is read in order to be changed."""
+        locking = ("lock_closing", "lock_keys", "lock_fids", "lock_uploads")
+        due = ("due_replications", "due_deletions", "take_uploads")
+        said = dict(samples(POSTGRES))
+        for name in (*locking, *due):
+            self.assertIn("FOR UPDATE", said[name].sql, name)
+        for name in due:
+            self.assertIn("SKIP LOCKED", said[name].sql, name)
+
+    def test_notice(self) -> None:
+        """Only PostgreSQL can tell others of a change."""
+        self.assertIsNone(SQLITE.notice())
+        notice = POSTGRES.notice()
+        assert notice is not None
+        self.assertEqual(notice.sql, "NOTIFY koboldfs_topology")
+
+    def test_small_tables_are_compiled_on_demand(self) -> None:
+        """An update of the same columns is the same phrase."""
+        from koboldfs.store.schema import host
+
+        sql: Statements = SQLITE
+        first = sql.update(host, ["status"], ["hostid"])
+        self.assertIs(sql.update(host, ["status"], ["hostid"]), first)
+        self.assertIsNot(sql.update(host, ["hostip"], ["hostid"]), first)
+        self.assertIs(sql.insert(host, ["hostid"]), sql.insert(host, ["hostid"]))
