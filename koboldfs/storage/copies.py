@@ -8,11 +8,13 @@ missing only when the device's own folder was looked into.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from koboldfs.errors import DeviceUnavailable, DiskFull
 from koboldfs.model.entities import OWN_HASHTYPE, Checksum, CopyStat
@@ -27,6 +29,12 @@ from koboldfs.wire.http import Target, copy_target
 
 #: Files up to this size are read whole, in the step that opens them (bytes).
 INLINE_BYTES = 64 * 1024
+#: A disk that has not answered a small question for this long hangs (seconds).
+ANSWER_SECONDS = 30.0
+#: The end of an upload waits for a flush of `upload.FLUSH_EVERY_BYTES`, maybe behind
+#: those of others (seconds).
+FINISH_SECONDS = 120.0
+_T = TypeVar("_T")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -39,13 +47,31 @@ class Opened:
     fd: int = -1
 
 
+def _silence(devid: int) -> Callable[[Any, float], Any]:
+    """What comes of an operation that was given up after some seconds."""
+
+    def give_up(outcome: Any, seconds: float) -> Any:
+        if isinstance(outcome, Failure) and outcome.check(CancelledError):
+            return Failure(DeviceUnavailable(f"dev{devid} does not answer"))
+        return outcome
+
+    return give_up
+
+
 class Copies:
     """The files of this node."""
 
     def __init__(
-        self, folders: DeviceFolders, disk: IDisk, lanes: ILanes, fsync: bool
+        self,
+        folders: DeviceFolders,
+        disk: IDisk,
+        lanes: ILanes,
+        clock: IReactorTime,
+        *,
+        fsync: bool,
     ) -> None:
         self.folders = folders
+        self._clock = clock
         self.disk = disk
         self.lanes = lanes
         self.fsync = fsync
@@ -90,9 +116,13 @@ class Copies:
             upload.abort()
             raise
         try:
-            stored = await upload.finish(expected)
+            finishing = upload.finish(expected)
+            stored = await self._in_time(finishing, FINISH_SECONDS, device)
         except OSError as error:
             raise self.failed_write(device, error) from error
+        except DeviceUnavailable:
+            upload.abort()
+            raise
         if target.kind == "copy":
             self.checksums.learn(target.devid, target.fid, stored)
         return stored
@@ -171,8 +201,10 @@ class Copies:
         return checksum  # type: ignore[no-any-return]
 
     def read(self, devid: int, fd: int, length: int, offset: int) -> Deferred[bytes]:
-        """Up to `length` bytes of an open file."""
-        return self.lanes.run(devid, "read", self.disk.read, fd, length, offset)
+        """Up to `length` bytes of an open file; fails with `OSError`, or
+        `DeviceUnavailable` when the disk does not answer."""
+        reading = self.lanes.run(devid, "read", self.disk.read, fd, length, offset)
+        return reading.addTimeout(ANSWER_SECONDS, self._clock, _silence(devid))
 
     def close(self, devid: int, fd: int) -> None:
         """Close an open file. Whether that works concerns nobody."""
@@ -180,10 +212,22 @@ class Copies:
         closing.addErrback(lambda failure: failure.trap(OSError) and None)
 
     async def _ask(self, device: Device, lane: LaneName, work: Any, *args: Any) -> Any:
+        running = self.lanes.run(device.devid, lane, work, *args)
         try:
-            return await self.lanes.run(device.devid, lane, work, *args)
+            if lane in ("digest", "background"):
+                return await running  # as long as the file is
+            return await self._in_time(running, ANSWER_SECONDS, device)
         except OSError as error:
             raise fault(error, f"dev{device.devid}") from error
+
+    async def _in_time(
+        self, running: Deferred[_T], seconds: float, device: Device
+    ) -> _T:
+        """The result, or `DeviceUnavailable` when it takes too long; what was begun
+        goes on all the same, because nothing ends a thread that a disk holds."""
+        if not running.called:
+            running.addTimeout(seconds, self._clock, _silence(device.devid))
+        return await running
 
     # --- in threads
 

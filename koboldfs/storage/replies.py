@@ -122,15 +122,15 @@ class ReplyingRequest(BodyRequest):
     def fail(self, error: Exception) -> None:
         """Answer with an error: a status and one line."""
         status = status_of(error)
+        text = "".join(char if char.isprintable() else "?" for char in str(error))
         if status >= 500:
             self._log.warn(
-                "{method} {uri}: {status} {error}",
+                "{method} {uri}: {status} {text}",
                 method=self.method.decode("latin-1"),
                 uri=self.uri[:200].decode("latin-1"),
                 status=status,
-                error=error,
+                text=text,
             )
-        text = "".join(char if char.isprintable() else "?" for char in str(error))
         headers = b"Content-Type: text/plain\r\n"
         if isinstance(error, Refused):
             headers += error.headers

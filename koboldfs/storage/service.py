@@ -119,7 +119,7 @@ class StorageNode(MultiService):
         self.disk: IDisk = LocalDisk() if disk is None else disk
         self.lanes: ILanes = ThreadLanes(reactor) if lanes is None else lanes
         self.folders = DeviceFolders(docroot, data / MEMORY_NAME, self.disk)
-        self.copies = Copies(self.folders, self.disk, self.lanes, fsync)
+        self.copies = Copies(self.folders, self.disk, self.lanes, reactor, fsync=fsync)
         self.client = PeerClient(reactor, self._connect)
         puller = Puller(self.copies, self.client, peers or NoPeers())
         side_channel = SideChannelFactory(reactor, self.copies, puller)

@@ -96,7 +96,9 @@ class Batch(Generic[Q, R]):
         self._waiting: deque[Member[Q, R]] = deque()
         self._busy: set[Hashable] = set()
         self._lanes = 0
+        #: When the last batch got its connection, and whether one waits for its.
         self._began = 0.0
+        self._acquiring = False
         self._alarm: IDelayedCall | None = None
 
     def ask(self, request: Q) -> Deferred[R]:
@@ -107,14 +109,20 @@ class Batch(Generic[Q, R]):
         answer: Deferred[R] = Deferred()
         now = self._clock.seconds()
         self._waiting.append(Member(request, answer, now + self._deadline_seconds))
-        if self._lanes == 0 or (
-            self._lanes < self._kind.lanes and now > self._began + SLOW_BATCH_SECONDS
-        ):
+        if self._lanes == 0 or self._stuck(now):
             self._lanes += 1
             Deferred.fromCoroutine(self._lane()).addErrback(self._defect)
         if self._waiting and self._alarm is None:
             self._set_alarm()
         return answer
+
+    def _stuck(self, now: float) -> bool:
+        """Whether a further lane would help."""
+        return (
+            self._lanes < self._kind.lanes
+            and not self._acquiring
+            and now > self._began + SLOW_BATCH_SECONDS
+        )
 
     def _defect(self, failure: Any) -> None:
         self._log.failure("a defect in batch {name}", failure, name=self._kind.name)
@@ -133,12 +141,14 @@ class Batch(Generic[Q, R]):
         """Run what has gathered; False if nothing could be run."""
         members: list[Member[Q, R]] = []
         called = False
-        self._began = self._clock.seconds()
+        self._acquiring = True
 
         def steps() -> Steps[list[R]]:
             nonlocal called
             if not called:
                 called = True
+                self._acquiring = False
+                self._began = self._clock.seconds()
                 members.extend(self._gather())
             return self._steps(members)
 
@@ -149,6 +159,7 @@ class Batch(Generic[Q, R]):
                 for member in members:
                     self._busy -= self._kind.marks(member.request)
         if not called:
+            self._acquiring = False
             # The runner refused us before it looked at us: it has been stopped.
             while self._waiting:
                 self._waiting.popleft().answer.errback(DatabaseAway())

@@ -85,7 +85,7 @@ class Pool:
         self._line: deque[Place] = deque()
         self._running = False
         self._stopped = False
-        self._filling: Deferred[None] | None = None
+        self._filling = False
 
     def start(self) -> None:
         """Begin to connect."""
@@ -135,9 +135,9 @@ class Pool:
         self._fill()
 
     def _fill(self) -> None:
-        if self._running and self._filling is None and len(self._links) < self._size:
-            self._filling = Deferred.fromCoroutine(self._filled())
-            self._filling.addErrback(self._ended)
+        if self._running and not self._filling and len(self._links) < self._size:
+            self._filling = True
+            Deferred.fromCoroutine(self._filled()).addErrback(self._ended)
 
     def _ended(self, failure: Any) -> None:
         if failure.check(CancelledError) is None:
@@ -171,7 +171,7 @@ class Pool:
                 self._links.add(link)
                 self.release(link)
         finally:
-            self._filling = None
+            self._filling = False
 
     def stop(self) -> None:
         """Close everything; whoever waits gets `DatabaseAway`."""

@@ -80,7 +80,9 @@ class FakeNode:
         self.folders.load()
         self.watch.look()
         self.lanes = lanes or self.lanes
-        self.copies = Copies(self.folders, self.disk, self.lanes, fsync)
+        self.copies = Copies(
+            self.folders, self.disk, self.lanes, self.clock, fsync=fsync
+        )
         self.site = StorageSite(self.clock, Door(self.copies, self.clock).request)
 
     def connect(self) -> tuple[Any, Wire]:

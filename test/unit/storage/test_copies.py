@@ -10,11 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DeviceUnavailable, DiskFault, DiskFull, NoDevice
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum
+from koboldfs.storage.copies import ANSWER_SECONDS, FINISH_SECONDS
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES
 from koboldfs.wire.http import Target, copy_target
 from test.fakes.disk import FaultyDisk
+from test.fakes.lanes import HeldLanes
 from test.fakes.storage_node import DOCROOT, FakeNode
 
 TARGET = copy_target(1, 7)
@@ -157,6 +159,37 @@ class CopiesTests(SynchronousTestCase):
         self.failureResultOf(finishing, ReadOnly)
         self.assertEqual(self.node.files(), {})
         self.assertEqual(self.node.memory.open_count, 0)
+
+    def test_hanging_disk(self) -> None:
+        """A disk that does not answer is not waited for for ever; what it does in
+        the end is no defect, and leaves nothing half done."""
+        self.put(b"data")
+        for size in (1, SMALL_BYTES + 1, 20 * SMALL_BYTES):
+            upload = self.copies.upload(copy_target(1, 8), Expected())
+            lanes = self.copies.lanes = upload._lanes = HeldLanes()
+            upload._small._lanes = lanes
+            upload.write(b"x" * size)
+            for asking, seconds in (
+                (self.copies.stat(TARGET), ANSWER_SECONDS),
+                (self.copies.remove(copy_target(1, 9)), ANSWER_SECONDS),
+                (self.copies.finish(upload, copy_target(1, 8)), FINISH_SECONDS),
+            ):
+                result: Deferred[object] = Deferred.fromCoroutine(asking)  # type: ignore[arg-type]
+                self.node.clock.advance(seconds - 1)
+                self.assertNoResult(result)
+                self.node.clock.advance(1)
+                self.failureResultOf(result, DeviceUnavailable)
+            lanes.run_all()
+            self.assertEqual(self.node.memory.open_count, 0)
+            self.assertFalse([name for name in self.node.files() if "tmp" in name])
+        self.assertEqual(self.node.clock.getDelayedCalls(), [])
+
+    def test_hanging_read(self) -> None:
+        """The same in the middle of a file."""
+        self.copies.lanes = HeldLanes()
+        reading = self.copies.read(1, 3, 10, 0)
+        self.node.clock.advance(ANSWER_SECONDS)
+        self.failureResultOf(reading, DeviceUnavailable)
 
     def test_test_files_are_not_remembered(self) -> None:
         """Only copies have a fid."""
