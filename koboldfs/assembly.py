@@ -204,9 +204,8 @@ class Installation:
                 factory
             )
         except CannotListenError as error:
-            raise ConfigError(
-                f"{option}: {text!r} will not do: {error.socketError.strerror or error.socketError}"
-            ) from error
+            why = getattr(error.socketError, "strerror", None) or error.socketError
+            raise ConfigError(f"{option}: {text!r} will not do: {why}") from error
         except (ValueError, TypeError, KeyError, IndexError) as error:
             raise ConfigError(
                 f"{option}: {text!r} will not do: give a Twisted endpoint such as "

@@ -1,17 +1,24 @@
 """Small files that arrive together are written together.
 
 While a device's batch thread is at work, files gather; when it is done, all that
-gathered (to a limit) are written, flushed with ONE flush of the file system, named, and
-their folders flushed once. An idle device gets a batch of one, at once. A file that
-fails for a reason of its own does not fail its neighbours; a flush that fails does.
+gathered (to a limit) are written, flushed with ONE flush of the file system, and named.
+The new names must be flushed, too; when the next batch waits already, its flush does
+both, and the files are answered after that:
+
+    batch 1   write  FLUSH  name
+    batch 2                       write  FLUSH  name          answer batch 1
+    (nobody waits)                                    FLUSH   answer batch 2
+
+An idle device gets a batch of one, at once. A file that fails for a reason of its own
+does not fail its neighbours; a flush that fails does, those of the batch before, too.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -40,6 +47,27 @@ class SmallFile:
     expected: Expected
 
 
+@frozen(eq=False)
+class Placed:
+    """A durable file with a name that may not be: flush the `folders`."""
+
+    relative: str
+    stored: Stored
+    folders: tuple[str, ...]
+
+
+Outcome = Stored | Exception
+
+
+@define(eq=False)
+class BatchDone:
+    """What became of a batch, file by file, and of the one `before`. A file that is
+    `Placed` is to be handed in with the next batch."""
+
+    before: list[Outcome] = field(factory=list)
+    outcomes: list[Outcome | Placed] = field(factory=list)
+
+
 class SmallWrites:
     """The small files that wait for one device."""
 
@@ -49,6 +77,7 @@ class SmallWrites:
         self._device = device
         self._fsync = fsync
         self._waiting: deque[tuple[SmallFile, Deferred[Stored]]] = deque()
+        self._placed: list[tuple[Placed, Deferred[Stored]]] = []
         self._busy = False
 
     def add(self, file: SmallFile) -> Deferred[Stored]:
@@ -66,6 +95,7 @@ class SmallWrites:
         waiting = self._waiting
         count = min(MAX_BATCH_FILES, len(waiting))
         batch = [waiting.popleft() for _ in range(count)]
+        placed, self._placed = self._placed, []
         self._busy = True
         self._lanes.run(
             self._device.devid,
@@ -75,37 +105,79 @@ class SmallWrites:
             self._device.path,
             [file for file, _ in batch],
             self._fsync,
-        ).addBoth(self._done, [result for _, result in batch])
+            [one for one, _ in placed],
+            waiting.__len__,
+        ).addBoth(
+            self._done,
+            [result for _, result in placed],
+            [result for _, result in batch],
+        )
 
     def _done(
         self,
-        outcomes: list[Stored | Exception] | Failure,
+        done: BatchDone | Failure,
+        before: list[Deferred[Stored]],
         results: list[Deferred[Stored]],
     ) -> None:
+        finished: list[tuple[Deferred[Stored], Outcome | Failure]] = []
+        if isinstance(done, Failure):
+            finished = [(result, done) for result in (*before, *results)]
+        else:
+            finished = list(zip(before, done.before, strict=True))
+            for result, outcome in zip(results, done.outcomes, strict=True):
+                if isinstance(outcome, Placed):
+                    self._placed.append((outcome, result))
+                else:
+                    finished.append((result, outcome))
         # The next batch starts before anybody is told: the disk does not wait for
         # answers to be written.
         self._busy = False
-        if self._waiting:
+        if self._waiting or self._placed:
             self._begin()
-        for number, result in enumerate(results):
-            if isinstance(outcomes, Failure):
-                result.errback(outcomes)
-                continue
-            outcome = outcomes[number]
-            if isinstance(outcome, Exception):
-                result.errback(Failure(outcome))
+        for result, end in finished:
+            if isinstance(end, Stored):
+                result.callback(end)
             else:
-                result.callback(outcome)
+                result.errback(end if isinstance(end, Failure) else Failure(end))
 
 
 def write_batch(
-    disk: IDisk, root: str, files: Sequence[SmallFile], fsync: bool
-) -> list[Stored | Exception]:
-    """Write the files; for each, what it is now or why it is not there. Blocks."""
-    outcomes: list[Stored | Exception | None] = [None] * len(files)
-    written: list[tuple[int, TemporaryFile]] = []
+    disk: IDisk,
+    root: str,
+    files: Sequence[SmallFile],
+    fsync: bool,
+    before: Sequence[Placed] = (),
+    more: Callable[[], int] = lambda: 0,
+) -> BatchDone:
+    """Write the files, and make those `before` durable for good. Blocks. When `more`
+    says at the end that others wait, the names are left for their flush."""
+    done = BatchDone([one.stored for one in before])
+    written = _write_all(disk, root, files, done)
+    if fsync:
+        written = _flush(disk, root, before, written, done)
+    placed = _place_all(files, written, done)
+    if fsync and placed and more():
+        return done
+    settled: list[Outcome] = [one.stored for one in placed.values()]
+    if fsync and placed:
+        settled = _flush_names(disk, root, list(placed.values()))
+    for number, outcome in zip(placed, settled, strict=True):
+        done.outcomes[number] = outcome
+    return done
+
+
+#: What no file's outcome is in the end.
+_UNTOLD = AssertionError("an outcome is missing")
+_Written = list[tuple[int, TemporaryFile]]
+
+
+def _write_all(
+    disk: IDisk, root: str, files: Sequence[SmallFile], done: BatchDone
+) -> _Written:
+    written: _Written = []
     for number, file in enumerate(files):
         temporary = TemporaryFile(disk, root, file.expected.hashtypes())
+        done.outcomes.append(_UNTOLD)
         try:
             temporary.open()
             temporary.write(file.chunks)
@@ -113,49 +185,60 @@ def write_batch(
             written.append((number, temporary))
         except (OSError, KoboldError) as error:
             temporary.discard()
-            outcomes[number] = error
-    if fsync and written:
+            done.outcomes[number] = error
+    return written
+
+
+def _flush(
+    disk: IDisk,
+    root: str,
+    before: Sequence[Placed],
+    written: _Written,
+    done: BatchDone,
+) -> _Written:
+    names_too = False
+    if written:
+        fds = [temporary.fd for _, temporary in written]
         try:
-            disk.sync([temporary.fd for _, temporary in written])
+            names_too = disk.sync(fds, everything=bool(before))
         except OSError as error:
             for number, temporary in written:
                 temporary.discard()
-                outcomes[number] = flush_failed(error)
+                done.outcomes[number] = flush_failed(error)
             written = []
-    _place_all(disk, root, files, written, outcomes, fsync)
-    return [outcome for outcome in outcomes if outcome is not None]
+    if before and not names_too:
+        done.before = _flush_names(disk, root, before)
+    return written
 
 
 def _place_all(
-    disk: IDisk,
-    root: str,
-    files: Sequence[SmallFile],
-    written: Sequence[tuple[int, TemporaryFile]],
-    outcomes: list[Stored | Exception | None],
-    fsync: bool,
-) -> None:
-    folders: dict[str, None] = {}
-    placed: list[tuple[int, Stored]] = []
+    files: Sequence[SmallFile], written: _Written, done: BatchDone
+) -> dict[int, Placed]:
+    placed: dict[int, Placed] = {}
     for number, temporary in written:
+        relative = files[number].relative
         try:
             temporary.seal()
-            stored, changed = temporary.place(files[number].relative)
+            stored, folders = temporary.place(relative)
         except OSError as error:
             temporary.discard()
-            outcomes[number] = error
+            done.outcomes[number] = error
             continue
-        folders.update(dict.fromkeys(changed))
-        placed.append((number, stored))
-        outcomes[number] = stored
-    if not fsync:
-        return
+        placed[number] = Placed(relative, stored, tuple(folders))
+        done.outcomes[number] = placed[number]
+    return placed
+
+
+def _flush_names(disk: IDisk, root: str, placed: Sequence[Placed]) -> list[Outcome]:
+    folders = dict.fromkeys(folder for one in placed for folder in one.folders)
     try:
         for folder in folders:
             disk.sync_folder(folder)
     except OSError as error:
-        for number, stored in placed:
-            unplace(disk, root, files[number].relative, stored)
-            outcomes[number] = flush_failed(error)
+        for one in placed:
+            unplace(disk, root, one.relative, one.stored)
+        return [flush_failed(error) for _ in placed]
+    return [one.stored for one in placed]
 
 
 def flush_failed(error: OSError) -> FlushFailed:

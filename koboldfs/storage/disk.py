@@ -111,9 +111,11 @@ class IDiskNames(Interface):
 class IDiskState(Interface):
     """Durability and room."""
 
-    def sync(fds: Sequence[int]) -> None:
-        """Put all that was written to these files on stable storage. After an
-        error nothing is known of any of them."""
+    def sync(fds: Sequence[int], *, everything: bool = False) -> bool:
+        """Put all that was written to these files on stable storage; with
+        `everything`, if that can be done in one go, also all that was done on their
+        file system before, names included. Returns whether it was. After an error
+        nothing is known of any of it."""
 
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
@@ -200,16 +202,17 @@ class LocalDisk:
     def remove_folder(self, path: str) -> None:
         os.rmdir(path)
 
-    def sync(self, fds: Sequence[int]) -> None:
-        if len(fds) > 1 and self._syncfs is not None:
+    def sync(self, fds: Sequence[int], *, everything: bool = False) -> bool:
+        if (everything or len(fds) > 1) and self._syncfs is not None:
             # One flush of the file system serves all files that wait; a flush for
             # each would make the journal commit that many times.
             if self._syncfs(fds[0]) != 0:
                 number = ctypes.get_errno() or errno.EIO
                 raise OSError(number, os.strerror(number))
-            return
+            return True
         for fd in fds:
             os.fsync(fd)
+        return False
 
     def sync_folder(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

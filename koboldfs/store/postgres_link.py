@@ -54,11 +54,25 @@ _REFUSED = frozenset(
         errorcodes.NOT_NULL_VIOLATION,
     }
 )
-#: What every session is told before its first use: an answer that was sent must
-#: survive a crash, whatever the server's default is.
+#: Every statement of ours is made for an index and nested loops. Left to itself the
+#: planner takes other ways while its statistics are missing or old, for example after
+#: many files were stored at once, and reads a whole domain for a page of a list.
+PLANNING = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+#: What every session is told before its first use: how to plan, as far as the server
+#: knows the names; and that an answer that was sent must survive a crash, whatever
+#: its default is.
 _GREETING = Statement(
-    "SELECT CASE current_setting('synchronous_commit') WHEN 'off' THEN"
-    " set_config('synchronous_commit', 'on', false) END"
+    "SELECT set_config(name, value, false) FROM (VALUES"
+    + ", ".join(f"('{name}', '{value}')" for name, value in PLANNING.items())
+    + ") AS wanted (name, value) WHERE name IN (SELECT name FROM pg_settings)"
+    " UNION ALL SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
 )
 
 

@@ -13,7 +13,6 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
-    text,
 )
 
 from koboldfs.model.entities import END_OF_TIME
@@ -192,4 +191,3 @@ class QueueStatements:
                 capped(tempfile),
             )
         )
-        self.nothing = tongue.phrase(text("SELECT 1"))

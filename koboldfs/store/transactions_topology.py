@@ -227,6 +227,7 @@ def delete_domain(sql: Statements, dmid: int) -> Steps[None]:
 def class_values(
     name: str, mindevcount: int, policy: str | None, hashtype: int | None
 ) -> dict[str, Any]:
+    """The columns of a class."""
     values = {"classname": name, "mindevcount": mindevcount}
     return values | {"replpolicy": policy or None, "hashtype": hashtype}
 
@@ -234,9 +235,9 @@ def class_values(
 def _without_hashtype(values: dict[str, Any], with_hashtype: bool) -> dict[str, Any]:
     if with_hashtype:
         return values
-    if values.pop("hashtype") is not None:
+    if values["hashtype"] is not None:
         raise ValueRefused("This database's schema is too old for a class's hashtype")
-    return values
+    return {name: value for name, value in values.items() if name != "hashtype"}
 
 
 def create_class(

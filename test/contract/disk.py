@@ -8,7 +8,7 @@ from typing import Any
 
 from koboldfs.errors import CopyCorrupt
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum
-from koboldfs.storage.batch import SmallFile, write_batch
+from koboldfs.storage.batch import Placed, SmallFile, write_batch
 from koboldfs.storage.disk import TEMPORARY_FOLDER, write_durably
 from koboldfs.storage.temporary import Expected, Stored, TemporaryFile
 
@@ -145,7 +145,7 @@ class DiskContract:
         """A batch stores its files, makes their folders, and knows their checksums."""
         self.prepare()
         files = [SmallFile(path, (b"by", path.encode()), Expected()) for path in PATHS]
-        outcomes = write_batch(self.disk, self.root, files, True)
+        outcomes = write_batch(self.disk, self.root, files, True).outcomes
         for path, outcome in zip(PATHS, outcomes, strict=True):
             data = b"by" + path.encode()
             self.assertEqual(self.content(path), data)
@@ -154,6 +154,21 @@ class DiskContract:
             found = self.disk.stat(f"{self.root}/{path}")
             seen = (found.size, found.mtime_ns, found.inode)
             self.assertEqual((outcome.size, outcome.mtime_ns, outcome.inode), seen)
+        self.assertEqual(self.temporaries(), [])
+
+    def test_batch_after_batch(self) -> None:
+        """A batch that others wait behind leaves its names to the next one's flush;
+        then both are told, and the first ones are as they were."""
+        self.prepare()
+        files = [SmallFile(path, (path.encode(),), Expected()) for path in PATHS]
+        first = write_batch(self.disk, self.root, files[:2], True, (), lambda: 1)
+        placed = [one for one in first.outcomes if isinstance(one, Placed)]
+        self.assertEqual([one.relative for one in placed], list(PATHS[:2]))
+        second = write_batch(self.disk, self.root, files[2:], True, placed)
+        self.assertEqual(second.before, [one.stored for one in placed])
+        self.assertTrue(isinstance(second.outcomes[0], Stored))
+        for path in PATHS:
+            self.assertEqual(self.content(path), path.encode())
         self.assertEqual(self.temporaries(), [])
 
     def test_batch_neighbours(self) -> None:
@@ -165,7 +180,7 @@ class DiskContract:
             SmallFile(PATHS[1], (b"bad",), wrong),
             SmallFile(PATHS[2], (b"short",), Expected(size=6)),
         ]
-        outcomes = write_batch(self.disk, self.root, files, True)
+        outcomes = write_batch(self.disk, self.root, files, True).outcomes
         self.assertEqual(
             [type(one) for one in outcomes], [Stored, CopyCorrupt, CopyCorrupt]
         )
@@ -206,7 +221,7 @@ class FaultContract(DiskContract):
                 self.disk.arm(call, number)
                 outcome = write_batch(
                     self.disk, self.root, [SmallFile(path, (b"new",), Expected())], True
-                )[0]
+                ).outcomes[0]
                 armed, self.disk.failed[:] = list(self.disk.failed), []
                 self.disk.disarm()
                 if not armed:
@@ -229,7 +244,7 @@ class FaultContract(DiskContract):
         new = SmallFile(PATHS[0], (b"new bytes",), Expected())
         for call in ("create", "write", "sync", "rename"):
             self.disk.arm(1, only=(call,))
-            outcome = write_batch(self.disk, self.root, [new], True)[0]
+            outcome = write_batch(self.disk, self.root, [new], True).outcomes[0]
             self.disk.disarm()
             self.assertTrue(isinstance(outcome, OSError))
             self.assertEqual(self.content(PATHS[0]), b"old")

@@ -6,7 +6,7 @@ import os
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.storage.batch import SmallFile, write_batch
+from koboldfs.storage.batch import Placed, SmallFile, write_batch
 from koboldfs.storage.disk import LocalDisk, write_durably
 from koboldfs.storage.temporary import Expected, Stored
 from test.contract.disk import PATHS, DiskContract, FaultContract
@@ -44,7 +44,7 @@ class RealDisk(DiskContract, SynchronousTestCase):
         self.prepare()
         self.disk._syncfs = lambda fd: -1
         files = [SmallFile(path, (b"x",), Expected()) for path in PATHS]
-        for outcome in write_batch(self.disk, self.root, files, True):
+        for outcome in write_batch(self.disk, self.root, files, True).outcomes:
             self.assertIsInstance(outcome, OSError)
         self.assertEqual(self.temporaries(), [])
         self.assertIsNone(self.content(PATHS[0]))
@@ -68,10 +68,28 @@ class InMemory(DiskContract, SynchronousTestCase):
             self.disk.sync_folder(f"{self.root}/.koboldfs")
             self.disk.sync_folder(self.root)
             file = SmallFile(PATHS[0], (b"data",), Expected())
-            outcome = write_batch(self.disk, self.root, [file], fsync)[0]
+            outcome = write_batch(self.disk, self.root, [file], fsync).outcomes[0]
             self.assertIsInstance(outcome, Stored)
             self.disk.crash()
             self.assertEqual(self.content(PATHS[0]), kept)
+
+    def test_crash_between_batches(self) -> None:
+        """Files that were answered with the batch behind them survive, whether all
+        can be flushed in one go or not; so do those of the last batch."""
+        for at_once in (True, False):
+            self.setUp()
+            self.disk.at_once = at_once
+            self.prepare()
+            self.disk.sync_folder(f"{self.root}/.koboldfs")
+            self.disk.sync_folder(self.root)
+            files = [SmallFile(path, (b"data",), Expected()) for path in PATHS]
+            first = write_batch(self.disk, self.root, files[:1], True, (), lambda: 1)
+            placed = [one for one in first.outcomes if isinstance(one, Placed)]
+            done = write_batch(self.disk, self.root, files[1:], True, placed)
+            self.assertEqual(done.before, [placed[0].stored])
+            self.disk.crash()
+            for path in PATHS:
+                self.assertEqual(self.content(path), b"data")
 
     def test_no_descriptor_is_kept(self) -> None:
         """Good or bad, a batch gives all descriptors back."""

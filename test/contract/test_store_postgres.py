@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from koboldfs import errors
 from koboldfs.model.entities import Closing
 from koboldfs.store.open import Store, open_store
+from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
@@ -215,13 +216,13 @@ class PostgresOwn(PostgresCase, StoreContract):
             "insert into kobold_checksum select n, 4, 'x' from n;"
             "insert into checksum select n, 1, 'x' from n;"
         )
-        self.execute("analyze")
         import psycopg2
 
         connection = psycopg2.connect(self.url)
         try:
             cursor = connection.cursor()
-            cursor.execute("set enable_seqscan = off")
+            for setting, value in PLANNING.items():
+                cursor.execute(f"set {setting} = {value}")
             for name, statement in samples(self.store._database.sql):
                 explain = f"explain (format json) {statement.sql}"
                 cursor.execute(explain, statement.params or None)

@@ -51,6 +51,7 @@ class MemoryDisk:
         self._clock = count(1_700_000_000_000_000_000, 1_000_000)
         self.devices: dict[str, int] = {}
         self.free_kib = 10**6
+        self.at_once = True
         self.calls: list[str] = []
 
     # --- for tests
@@ -219,11 +220,23 @@ class MemoryDisk:
 
     # --- IDiskState
 
-    def sync(self, fds: Sequence[int]) -> None:
-        """See `IDiskState`."""
+    def sync(self, fds: Sequence[int], *, everything: bool = False) -> bool:
+        """See `IDiskState`. `at_once` says whether all can be flushed in one go."""
         self._called("sync")
         for fd in fds:
             self._open[fd].durable = bytes(self._open[fd].data)
+        if everything and self.at_once:
+            self._keep(self._root)
+            return True
+        return False
+
+    def _keep(self, folder: _Folder) -> None:
+        folder.durable = dict(folder.names)
+        for node in folder.names.values():
+            if isinstance(node, _Folder):
+                self._keep(node)
+            else:
+                node.durable = bytes(node.data)
 
     def sync_folder(self, path: str) -> None:
         """See `IDiskState`."""
@@ -289,12 +302,12 @@ class FaultyDisk:
         ):
             return work
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
             if self._left is not None and (not self._only or name in self._only):
                 self._left -= 1
                 if self._left == 0 or (self._lasting and self._left < 0):
                     self.failed.append(name)
                     raise _error(self._number)
-            return work(*arguments)
+            return work(*arguments, **options)
 
         return call

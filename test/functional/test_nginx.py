@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -13,13 +14,14 @@ from urllib.parse import urlsplit
 from twisted.trial.unittest import SkipTest
 
 from test.functional.case import FunctionalCase
-from test.functional.cluster import DOMAIN, ROOT, Cluster, wait_until
+from test.functional.cluster import DOMAIN, ROOT, Cluster, environment, wait_until
 from test.functional.ports import free_port
 from test.functional.tracker_line import get, put
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
 MISSING = "nginx is missing: apt-get install nginx-light"
 STOP_SECONDS = 10.0
+COMMAND_SECONDS = 30.0
 
 SURROUNDINGS = """\
 daemon off; master_process off; worker_processes 1;
@@ -43,6 +45,14 @@ def readme_server(port: int, docroot: Path) -> str:
     block = textwrap.dedent(found[0])
     block = block.replace("listen 8080;", f"listen 127.0.0.1:{port};")
     return block.replace("/var/lib/koboldfs/devices", str(docroot))
+
+
+def readme_command(port: int) -> list[str]:
+    """The command by which README sends readers there, with our port."""
+    text = (ROOT / "README").read_text("utf-8")
+    found = re.search(r"^    koboldfs (admin host .*--get-port) 8080$", text, re.M)
+    assert found is not None, "README shows no command"
+    return [*found[1].split(), str(port)]
 
 
 class Nginx(FunctionalCase):
@@ -74,6 +84,20 @@ class Nginx(FunctionalCase):
         self.addCleanup(end)
         return port, folder / "access.log"
 
+    def command(self, cluster: Cluster, words: list[str]) -> None:
+        """Run ``koboldfs WORDS``, which must succeed."""
+        first = cluster.nodes[0]
+        trackers = f"{first.address}:{first.ports.tracker}"
+        program = "from koboldfs.cli.main import main; main()"
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            env={**environment(), "KOBOLDFS_TRACKERS": trackers},
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+        )
+        self.assertEqual(ended.returncode, 0, ended.stdout + ended.stderr)
+
     def test_get_port(self) -> None:
         """Readers are sent to nginx, which gives the bytes; writers are not."""
         cluster = self.cluster(1)
@@ -81,7 +105,7 @@ class Nginx(FunctionalCase):
         content = bytes(range(256)) * 300
         with cluster.tracker() as tracker:
             tracker.store(DOMAIN, "served", content)
-            tracker.ask("update_host", host="node1", http_get_port=port)
+            self.command(cluster, readme_command(port))
 
             def sent_there() -> bool:
                 path = tracker.paths(DOMAIN, "served")[0]
@@ -102,6 +126,6 @@ class Nginx(FunctionalCase):
         cluster = self.cluster(1)
         port, _ = self.serve(cluster)
         with cluster.tracker() as tracker:
-            tracker.ask("update_host", host="node1", http_get_port=port)
+            tracker.ask("update_host", host="node1", getport=port)
         time.sleep(6.0)
         cluster.wait_ready(10.0)

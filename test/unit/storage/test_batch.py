@@ -45,18 +45,29 @@ class Gathering(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result).size, 1)
 
     def test_one_flush_for_many(self) -> None:
-        """What comes while a batch is written is one batch, with one flush of the
-        files and one of each folder."""
+        """What comes while a batch is written is one batch, and its one flush is that
+        of the names of the batch before, too."""
         first = self.writes.add(small(1))
         rest = [self.writes.add(small(number)) for number in range(2, 12)]
         self.lanes.step()
-        self.successResultOf(first)
+        self.assertNoResult(first)
         self.node.memory.calls.clear()
         self.lanes.step()
-        self.assertEqual([self.successResultOf(one).size for one in rest], [1] * 10)
+        self.assertEqual(
+            [self.successResultOf(one).size for one in [first, *rest]], [1] * 11
+        )
         calls = self.node.memory.calls
         self.assertEqual((calls.count("sync"), calls.count("sync_folder")), (1, 1))
         self.assertEqual(self.lanes.jobs, [])
+
+    def test_nobody_is_left_behind(self) -> None:
+        """Files whose names wait for the next batch are answered although all of that
+        one fail before the flush."""
+        first = self.writes.add(small(1))
+        bad = self.writes.add(small(2, Expected(size=7)))
+        self.lanes.run_all()
+        self.failureResultOf(bad, CopyCorrupt)
+        self.assertEqual(self.successResultOf(first).size, 1)
 
     def test_limits(self) -> None:
         """A batch and a queue have an end; who comes too late is told."""
@@ -64,10 +75,9 @@ class Gathering(SynchronousTestCase):
         results = [self.writes.add(small(2 + n)) for n in range(MAX_WAITING_FILES)]
         with self.assertRaises(TooBusy):
             self.writes.add(small(9999))
-        self.lanes.step()
-        self.lanes.step()
-        done = sum(one.called for one in results)
-        self.assertEqual(done, MAX_BATCH_FILES)
+        for expected in (0, 0, MAX_BATCH_FILES, 2 * MAX_BATCH_FILES):
+            self.lanes.step()
+            self.assertEqual(sum(one.called for one in results), expected)
         self.lanes.run_all()
         self.assertTrue(all(one.called for one in results))
 
@@ -81,9 +91,10 @@ class Gathering(SynchronousTestCase):
         self.failureResultOf(bad, CopyCorrupt)
 
     def test_failed_flush(self) -> None:
-        """A flush that fails leaves none of the batch behind; the next one works."""
+        """A flush that fails leaves none of the batch behind; the batch before gets
+        a flush of its own names, which may go well; the next one works."""
         for call in ("sync", "sync_folder"):
-            self.writes.add(small(1))
+            first = self.writes.add(small(1))
             results = [self.writes.add(small(number)) for number in (2, 3)]
             self.lanes.step()
             self.node.disk.arm(1, errno.EIO, only=(call,))
@@ -91,10 +102,24 @@ class Gathering(SynchronousTestCase):
             self.node.disk.disarm()
             for one in results:
                 self.failureResultOf(one, FlushFailed)
+            self.successResultOf(first)
             self.assertEqual(list(self.node.files()), [small(1).relative])
         again = self.writes.add(small(2))
         self.lanes.step()
         self.successResultOf(again)
+
+    def test_failed_flush_of_both(self) -> None:
+        """When the names of the batch before cannot be flushed either, nothing of
+        both is left."""
+        results = [self.writes.add(small(number)) for number in (1, 2, 3)]
+        self.lanes.step()
+        self.node.disk.arm(1, errno.EIO, only=("sync", "sync_folder"), lasting=True)
+        self.lanes.run_all()
+        for one in results:
+            self.failureResultOf(one, FlushFailed)
+        self.node.disk.disarm()
+        self.assertEqual(self.node.files(), {})
+        self.assertEqual(self.node.memory.open_count, 0)
 
     def test_defect(self) -> None:
         """An exception that nobody thought of reaches everybody who waits."""
