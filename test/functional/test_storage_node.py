@@ -167,7 +167,8 @@ class Pulls(StorageNodeCase):
             self.assertEqual(source.request("PUT", uri(1, number), one)[0], 201)
         asked = [
             f"kobold {number} pull devid=1&fid={number}&size={len(one)}&fromdevid=1"
-            f"&host={source.http_port}&checksum=SHA-256:{hashlib.sha256(one).hexdigest()}"
+            f"&host={source.http_port}"
+            f"&checksum=SHA-256:{hashlib.sha256(one).hexdigest()}"
             for number, one in enumerate(data, 1)
         ]
         replies = target.ask(*asked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from test.tree.source import all_modules
@@ -9,6 +11,8 @@ from test.tree.source import all_modules
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 70
 MAX_LINE_CHARACTERS = 88
+#: What the formatter does not count either: it could not be put on another line.
+PRAGMA = re.compile(r"\s+# (noqa|type: ignore)\b.*$")
 
 
 class Sizes(SynchronousTestCase):
@@ -34,11 +38,11 @@ class Sizes(SynchronousTestCase):
         self.assertEqual(long, [])
 
     def test_lines(self) -> None:
-        """No line is longer than 88 characters."""
+        """No line is longer than 88 characters, words to a checker left out."""
         long = [
             f"{module.path}:{number}"
             for module in all_modules()
             for number, line in enumerate(module.text.split("\n"), 1)
-            if len(line) > MAX_LINE_CHARACTERS
+            if len(PRAGMA.sub("", line)) > MAX_LINE_CHARACTERS
         ]
         self.assertEqual(long, [])

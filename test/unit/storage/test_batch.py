@@ -123,7 +123,7 @@ class Gathering(SynchronousTestCase):
 
     def test_defect(self) -> None:
         """An exception that nobody thought of reaches everybody who waits."""
-        broken = SmallFile(small(1).relative, (None,), Expected())  # type: ignore[arg-type]
+        broken = SmallFile(small(1).relative, (None,), Expected())
         result = self.writes.add(broken)
         self.lanes.step()
         self.failureResultOf(result, TypeError)

@@ -84,7 +84,7 @@ class CopiesTests(SynchronousTestCase):
             (self.copies.digest(TARGET, MD5, background=False), None),
             (self.copies.remove(TARGET), False),
         ):
-            result: Deferred[object] = Deferred.fromCoroutine(asking)  # type: ignore[arg-type]
+            result: Deferred[object] = Deferred.fromCoroutine(asking)
             self.assertEqual(self.successResultOf(result), answer)
 
     def test_missing_on_an_unmounted_disk(self) -> None:
@@ -99,7 +99,7 @@ class CopiesTests(SynchronousTestCase):
             self.copies.digest(TARGET, MD5, background=False),
             self.copies.remove(TARGET),
         ):
-            result: Deferred[object] = Deferred.fromCoroutine(asking)  # type: ignore[arg-type]
+            result: Deferred[object] = Deferred.fromCoroutine(asking)
             self.failureResultOf(result, DeviceUnavailable)
         self.failureResultOf(self.begin(b"more"), DeviceUnavailable)
         self.assertEqual(self.node.memory.files(f"{DOCROOT}/dev1"), {})
@@ -174,7 +174,7 @@ class CopiesTests(SynchronousTestCase):
                 (self.copies.remove(copy_target(1, 9)), ANSWER_SECONDS),
                 (self.copies.finish(upload, copy_target(1, 8)), FINISH_SECONDS),
             ):
-                result: Deferred[object] = Deferred.fromCoroutine(asking)  # type: ignore[arg-type]
+                result: Deferred[object] = Deferred.fromCoroutine(asking)
                 self.node.clock.advance(seconds - 1)
                 self.assertNoResult(result)
                 self.node.clock.advance(1)
@@ -208,5 +208,5 @@ class CopiesTests(SynchronousTestCase):
         """A folder where a file should be is no file."""
         self.node.memory.make_folders(f"{DOCROOT}/dev1/{TARGET.relative}")
         for asking in (self.copies.stat(TARGET), self.copies.open(TARGET)):
-            result: Deferred[object] = Deferred.fromCoroutine(asking)  # type: ignore[arg-type]
+            result: Deferred[object] = Deferred.fromCoroutine(asking)
             self.assertIsNone(self.successResultOf(result))

@@ -189,7 +189,7 @@ class Reading(DoorCase):
         """A client that goes in the middle leaves no open file."""
         self.ask(put(b"x" * (20 * PIECE_BYTES)))
         channel, wire = self.node.connect()
-        wire.write = lambda data: channel.pauseProducing()  # type: ignore[method-assign]
+        wire.write = lambda data: channel.pauseProducing()
         channel.dataReceived(get())
         self.assertEqual(self.node.memory.open_count, 1)
         lose(channel)

@@ -86,7 +86,7 @@ class PullCase(SynchronousTestCase):
     ) -> Deferred[Checksum]:
         """Pull fid 7 from the source."""
         values = {"devid": 2, "fid": 7, "host_name": "source", "fromdevid": 1}
-        request = PullRequest(size=size, checksum=checksum, **{**values, **changes})  # type: ignore[arg-type]
+        request = PullRequest(size=size, checksum=checksum, **{**values, **changes})
         return Deferred.fromCoroutine(self.puller.pull(request))
 
     def nothing_there(self) -> None:
