@@ -1,10 +1,13 @@
 """One connection to PostgreSQL on the reactor, and what its errors mean.
 
-psycopg2 does the work, asynchronously; we only tell it when there is something to read
-or to write. The reactor never sees libpq's own socket but a duplicate of it, because
-libpq closes its socket without asking as soon as it fails, and may use the number for
-another one while it tries several addresses: a reactor that is based on epoll loses
-its books when that happens to a descriptor that it watches.
+txpostgres connects and closes, psycopg2 talks, asynchronously. Two things are ours:
+
+* The reactor never sees libpq's own socket but a duplicate of it (`Duplicates`). libpq
+  closes its socket without asking as soon as it fails, and may use the number for
+  another one while it tries several addresses; a reactor that is based on epoll loses
+  its books when that happens to a descriptor that it watches.
+* Statements are sent without txpostgres's cursor, which would stop and start reading,
+  and wait for another turn of the reactor, for each one: a trip takes half as long.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.python.failure import Failure
+from txpostgres import txpostgres
 from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
@@ -100,20 +104,17 @@ def translate(error: Exception) -> DatabaseFault | None:
 
 @implementer(IReadWriteDescriptor)
 class Watch:
-    """The reactor's duplicate of a socket. `ready` is called when anything happens,
-    `lost` when the reactor has given the socket up."""
+    """The reactor's duplicate of a socket; events go to `owner`."""
 
-    def __init__(
-        self,
-        descriptor: int,
-        reactor: Any,
-        ready: Callable[[], None],
-        lost: Callable[[Failure], None],
-    ) -> None:
+    def __init__(self, descriptor: int, reactor: Any, owner: Any) -> None:
         self._descriptor = os.dup(descriptor)
         self._reactor = reactor
-        self._ready = ready
-        self._lost = lost
+        self._owner = owner
+
+    def is_of(self, descriptor: int) -> bool:
+        """Whether it is a duplicate of the socket that has this number now."""
+        ours, theirs = os.fstat(self._descriptor), os.fstat(descriptor)
+        return os.path.samestat(ours, theirs)
 
     def fileno(self) -> int:
         """The duplicate's number; -1 when it is closed."""
@@ -123,30 +124,21 @@ class Watch:
         """What the reactor calls us in its log."""
         return "postgresql"
 
-    def read(self) -> None:
-        """Watch for something to read, until `end`."""
-        self._reactor.addReader(self)
-
-    def write(self) -> None:
-        """Watch for room to write, once."""
-        self._reactor.addWriter(self)
-
     def doRead(self) -> None:
         """Called by the reactor."""
-        self._ready()
+        self._owner.doRead()
 
     def doWrite(self) -> None:
         """Called by the reactor."""
-        self._reactor.removeWriter(self)
-        self._ready()
+        self._owner.doWrite()
 
     def connectionLost(self, reason: Failure) -> None:
         """Called by the reactor, which does not watch any more."""
         if self._descriptor != -1:
-            self._lost(reason)
+            self._owner.connectionLost(reason)
 
     def end(self) -> None:
-        """Stop watching."""
+        """Stop watching, and close the duplicate."""
         if self._descriptor != -1:
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
@@ -154,14 +146,64 @@ class Watch:
             self._descriptor = -1
 
 
-class Link:
-    """A connection that says when it is gone, also while nobody uses it."""
+class Duplicates:
+    """The reactor as txpostgres sees it: what it asks for its connection is done with
+    a duplicate of the connection's socket."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._connection: Any = None
         self._watch: Watch | None = None
-        self._connecting = False
+        self.callLater = reactor.callLater
+
+    def addReader(self, connection: Any) -> None:
+        """See IReactorFDSet."""
+        watch = self._watch_of(connection)
+        if watch is not None:
+            self._reactor.addReader(watch)
+
+    def addWriter(self, connection: Any) -> None:
+        """See IReactorFDSet."""
+        watch = self._watch_of(connection)
+        if watch is not None:
+            self._reactor.addWriter(watch)
+
+    def removeReader(self, connection: Any) -> None:
+        """See IReactorFDSet."""
+        if self._watch is not None:
+            self._reactor.removeReader(self._watch)
+
+    def removeWriter(self, connection: Any) -> None:
+        """See IReactorFDSet."""
+        if self._watch is not None:
+            self._reactor.removeWriter(self._watch)
+
+    def _watch_of(self, connection: Any) -> Watch | None:
+        """The duplicate; None if libpq has closed its socket, which the connection is
+        then told soon."""
+        try:
+            descriptor = connection.fileno()
+            if self._watch is not None and not self._watch.is_of(descriptor):
+                self.end()  # libpq went on to another address
+            if self._watch is None:
+                self._watch = Watch(descriptor, self._reactor, connection)
+        except (OSError, psycopg2.Error):
+            self.callLater(0, connection.connectionLost, Failure())
+            return None
+        return self._watch
+
+    def end(self) -> None:
+        """Stop watching, and close the duplicate."""
+        if self._watch is not None:
+            self._watch.end()
+            self._watch = None
+
+
+class Link(txpostgres.Connection):  # type: ignore[misc]
+    """A connection that says when it is gone, also while nobody uses it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._duplicates = Duplicates(reactor)
+        super().__init__(self._duplicates)
         self._answered: Deferred[None] | None = None
         self._limit: IDelayedCall | None = None
         #: Called once when the connection is lost while idle.
@@ -173,11 +215,7 @@ class Link:
         """Connect; raises `DatabaseAway` with the server's or the system's words."""
         self.limit(CONNECT_SECONDS)
         try:
-            self._connection = psycopg2.connect(**options, async_=1)
-            connected: Deferred[None] = Deferred()
-            self._connecting, self._answered = True, connected
-            self._advance()
-            await connected
+            await self.connect(**options)
             await self.send([_GREETING])
         except (psycopg2.Error, ConnectionDone, DatabaseFault) as error:
             self.shut()
@@ -195,7 +233,7 @@ class Link:
             self._limit.cancel()
         self._limit = None
         if seconds is not None:
-            self._limit = self._reactor.callLater(seconds, self.shut)
+            self._limit = self._duplicates.callLater(seconds, self.shut)
 
     async def send(self, statements: Sequence[Statement]) -> Reply:
         """Send statements in one trip; the reply is that of the last one.
@@ -227,27 +265,47 @@ class Link:
 
     # --- what the reactor tells
 
+    @property
+    def _connecting(self) -> bool:
+        """Whether txpostgres is at work, which has its own way to go on."""
+        return self._pollingD is not None
+
+    def doRead(self) -> None:
+        """There are bytes: of an answer, of a notice, or the end of all."""
+        if self._connecting:
+            super().doRead()
+        elif not self._connection.closed:
+            self._advance()
+
+    def doWrite(self) -> None:
+        """There is room for the rest of a statement."""
+        if self._connecting:
+            super().doWrite()
+            return
+        self._duplicates.removeWriter(self)
+        if not self._connection.closed:
+            self._advance()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has given the socket up, or we have."""
+        if self._connecting:
+            super().connectionLost(reason)
+            return
+        if not self._connection.closed:
+            self._advance()  # which has better words for it
+        if self._answered is not None or not self._connection.closed:
+            self._end(reason)
+
     def _advance(self) -> None:
         """Take what has come, or send what is left."""
-        if self._connecting and self._watch is not None:
-            # The next step may be taken on another socket.
-            self._watch.end()
-            self._watch = None
         try:
             state = self._connection.poll()
-            if self._watch is None:
-                self._watch = Watch(
-                    self._connection.fileno(), self._reactor, self._advance, self._gone
-                )
-                if state != extensions.POLL_WRITE:
-                    self._watch.read()
+            if state == extensions.POLL_WRITE:
+                self._duplicates.addWriter(self)
         except (psycopg2.Error, OSError):
             self._end(Failure())
             return
-        if state == extensions.POLL_WRITE:
-            self._watch.write()
-        elif state == extensions.POLL_OK:
-            self._connecting = False
+        if state == extensions.POLL_OK:
             self._end(None)
             self._take_notices()
 
@@ -257,10 +315,6 @@ class Link:
         self._connection.notifies.clear()
         if self.noticed is not None:
             self.noticed()
-
-    def _gone(self, reason: Failure) -> None:
-        self._advance()  # which has better words for it
-        self._end(reason)
 
     def _end(self, failure: Failure | None) -> None:
         """An answer is there, or failed; or we learn that the idle connection broke."""
@@ -280,10 +334,6 @@ class Link:
         """Close the connection, whatever state it is in; `lost` is not called."""
         self.limit(None)
         self.lost = self.noticed = None
-        if self._watch is not None:
-            self._watch.end()
-            self._watch = None
-        if self._connection is not None and not self._connection.closed:
-            self._connection.close()
-        if self._answered is not None:
-            self._end(Failure(ConnectionDone()))
+        if self._connection is not None:
+            self.close()
+        self._duplicates.end()

@@ -70,6 +70,13 @@ class PostgreSQL:
         if PROGRAMS is None:
             raise SkipTest(MISSING)
         self.folder = Path(tempfile.mkdtemp(prefix="koboldfs-postgresql-"))
+        try:
+            self._initialize()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _initialize(self) -> None:
         if os.geteuid() == 0:
             self._user = USER
             self._share_programs()

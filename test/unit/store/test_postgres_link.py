@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
-from koboldfs.store.postgres_link import Link, Watch, translate
+from koboldfs.store.postgres_link import Duplicates, Link, Watch, translate
 from koboldfs.store.steps import Again, Lost
 
 
@@ -83,48 +83,100 @@ class FakeReactor(Clock):
         self.writers.discard(writer)
 
 
+class Pollable:
+    """A connection as far as `Duplicates` knows it: a number, and events."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.told: list[object] = []
+        self.doRead = lambda: self.told.append("read")
+        self.doWrite = lambda: self.told.append("write")
+        self.connectionLost = self.told.append
+
+    def fileno(self) -> int:
+        """The number of its socket."""
+        return self.descriptor
+
+
 class Watches(SynchronousTestCase):
     """The duplicate of a socket."""
 
     def setUp(self) -> None:
-        """A watch on a pipe."""
+        """A pipe in place of a socket."""
         self.reactor = FakeReactor()
         self.reading, self.writing = os.pipe()
         self.addCleanup(os.close, self.writing)
-        self.told: list[object] = []
-        self.watch = Watch(
-            self.reading, self.reactor, lambda: self.told.append(1), self.told.append
-        )
+        self.pollable = Pollable(self.reading)
+        self.duplicates = Duplicates(self.reactor)
+
+    def watch(self) -> Watch:
+        """The one that is watched for reading."""
+        (watch,) = self.reactor.readers
+        assert isinstance(watch, Watch)
+        return watch
 
     def test_outlives_the_original(self) -> None:
         """Its number stays good when the other side closes its own."""
+        self.duplicates.addReader(self.pollable)
+        self.duplicates.addWriter(self.pollable)
         os.close(self.reading)
-        self.assertNotEqual(self.watch.fileno(), self.reading)
-        os.fstat(self.watch.fileno())
-        number = self.watch.fileno()
-        self.watch.read()
-        self.watch.write()
-        self.watch.end()
-        self.watch.end()
-        self.assertEqual(self.watch.fileno(), -1)
+        number = self.watch().fileno()
+        self.assertNotEqual(number, self.reading)
+        os.fstat(number)
+        watch = self.watch()
+        self.duplicates.end()
+        self.duplicates.end()
+        self.assertEqual(watch.fileno(), -1)
         self.assertEqual((self.reactor.readers, self.reactor.writers), (set(), set()))
         with self.assertRaises(OSError):
             os.fstat(number)
+        watch.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.pollable.told, [])
+
+    def test_another_socket(self) -> None:
+        """When libpq goes on to another address, its new socket is watched, also if it
+        has the number of the old one."""
+        self.duplicates.addReader(self.pollable)
+        first = self.watch()
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        os.dup2(reading, self.reading)
+        os.close(reading)
+        self.addCleanup(os.close, self.reading)
+        self.duplicates.addReader(self.pollable)
+        self.assertEqual(first.fileno(), -1)
+        self.assertTrue(self.watch().is_of(self.reading))
+        self.duplicates.end()
+
+    def test_closed_socket(self) -> None:
+        """A socket that libpq has closed is not watched; the connection is told, but
+        not before the caller is done."""
+        os.close(self.reading)
+        self.duplicates.addReader(self.pollable)
+        self.duplicates.addWriter(self.pollable)
+        self.assertEqual((self.reactor.readers, self.reactor.writers), (set(), set()))
+        self.assertEqual(self.pollable.told, [])
+        self.reactor.advance(0)
+        self.assertEqual(len(self.pollable.told), 2)
+        self.duplicates.end()
 
     def test_events(self) -> None:
-        """Reading is watched on, writing once; a loss is told while it is open."""
+        """What the reactor tells the duplicate is told to the connection."""
         self.addCleanup(os.close, self.reading)
-        self.watch.read()
-        self.watch.write()
-        self.watch.doRead()
-        self.watch.doWrite()
-        self.assertEqual(self.reactor.writers, set())
-        self.assertEqual(self.reactor.readers, {self.watch})
+        self.duplicates.removeReader(self.pollable)
+        self.duplicates.addReader(self.pollable)
+        self.duplicates.addWriter(self.pollable)
+        watch = self.watch()
+        self.assertEqual(self.reactor.writers, {watch})
+        watch.doRead()
+        watch.doWrite()
         reason = Failure(ConnectionDone())
-        self.watch.connectionLost(reason)
-        self.watch.end()
-        self.watch.connectionLost(reason)
-        self.assertEqual(self.told, [1, 1, reason])
+        watch.connectionLost(reason)
+        self.assertEqual(self.pollable.told, ["read", "write", reason])
+        self.duplicates.removeReader(self.pollable)
+        self.duplicates.removeWriter(self.pollable)
+        self.assertEqual((self.reactor.readers, self.reactor.writers), (set(), set()))
+        self.duplicates.end()
 
 
 class Opening(SynchronousTestCase):
