@@ -8,7 +8,7 @@ from importlib import metadata
 from attrs import frozen
 
 #: Whose versions say what was measured.
-PACKAGES = ("koboldfs", "twisted", "psycopg2-binary", "httptools")
+PACKAGES = ("koboldfs", "twisted", "txpostgres", "psycopg2-binary", "httptools")
 
 
 @frozen

@@ -198,8 +198,8 @@ class Surveyor:
         async def one(work: Awaitable[None]) -> None:
             try:
                 await work
-            except NodeFault as error:
-                self.log.debug("survey: {error}", error=error)
+            except NodeFault:
+                pass  # what did not answer is missing in the findings
 
         tasks = [Deferred.fromCoroutine(one(work)) for work in works]
         try:

@@ -223,7 +223,9 @@ class Copies:
 
         Fewer when fewer hosts are up; never more than the file's policy wants.
         `preferred` devices are taken first where they can take it, `failed` ones not
-        at all. Raises `CopyCorrupt` when no copy turns out to be good.
+        at all. Raises `CopyCorrupt` when no copy turns out to be good, and
+        `NodeUnreachable` when the node with the only one has gone away: a file that
+        nobody can read must not be acknowledged.
         """
         file, hosts = located.file, self.promised_hosts()
         have = located.devids
@@ -244,7 +246,20 @@ class Copies:
         good = tuple(devid for devid in done.devids if devid not in done.bad_sources)
         if not good:
             raise errors.CopyCorrupt("the node no longer has what was stored on it")
+        if set(good) <= set(have):
+            await self._confirm(good, file.fid)
         return good
+
+    async def _confirm(self, devids: Collection[int], fid: int) -> None:
+        """Raises `NodeUnreachable` unless one of the copies is still there to be had."""
+        for devid in devids:
+            place = self.live.view.place(devid)
+            try:
+                if place and await self.nodes.stat(place, fid) is not None:
+                    return
+            except errors.NodeFault:
+                continue
+        raise errors.NodeUnreachable("the node that has the file went away")
 
     def reserve(
         self, dmid: int, classid: int, devids: Sequence[int], size: int

@@ -260,9 +260,9 @@ class Namespace:
         located = Located(file, (claim.devid,), stat.checksum)
         try:
             devids = await self.copies.promise(located, upload.devids)
-        except errors.CopyCorrupt as error:
+        except errors.NodeFault as error:
             await self._abandon(upload, claim.devid)
-            raise errors.ChecksumMismatch(error.message) from error
+            raise errors.SizeUnverified(error.message) from error
         closing = Closing(
             upload.fid,
             claim.domain.dmid,

@@ -345,6 +345,16 @@ class Promised(CloseCase):
         self.successResultOf(self.close())
         self.assert_closed(10)
 
+    def test_only_host_dies(self) -> None:
+        """A file whose only copy has gone away with its host is not acknowledged."""
+        self.world.nodes.slow[2] = self.world.nodes.slow[3] = 3.0
+        closing = self.close()
+        self.world.nodes.unreachable.update((1, 2, 3))
+        self.world.clock.pump([3.0] * 4)
+        self.failureResultOf(closing, errors.SizeUnverified)
+        self.assertEqual(self.world.tables.files, {})
+        self.assertIn(5, self.world.tables.to_delete)
+
     def test_expired_meanwhile(self) -> None:
         """An upload that expires while its copies are made leaves no copy behind."""
         self.world.nodes.slow[2] = 3.0
