@@ -190,6 +190,10 @@ class IQueues(Interface):
     ) -> Awaitable[list[Replication]]:
         """Up to `limit` due rows, oldest first, each with its file if it lives."""
 
+    def keep_replications(fids: Sequence[int], lease_seconds: int) -> Awaitable[None]:
+        """Rows that are still being worked on: their leases begin anew. Those that
+        are not in work (any more) stay as they are."""
+
     def finish_replications(done: Sequence[ReplicationDone]) -> Awaitable[None]:
         """Record new copies, recount devcount, and remove or put off the rows.
 
@@ -210,6 +214,9 @@ class IQueues(Interface):
 
     def take_deletions(limit: int, lease_seconds: int) -> Awaitable[list[Deletion]]:
         """Up to `limit` due rows of the delete queue, oldest first."""
+
+    def keep_deletions(fids: Sequence[int], lease_seconds: int) -> Awaitable[None]:
+        """As `keep_replications`, for rows of the delete queue."""
 
     def finish_deletions(done: Sequence[DeletionDone]) -> Awaitable[None]:
         """Forget removed copies; when none is left the queue row goes, with the

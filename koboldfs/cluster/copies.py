@@ -251,7 +251,7 @@ class Copies:
         return good
 
     async def _confirm(self, devids: Collection[int], fid: int) -> None:
-        """Raises `NodeUnreachable` unless one of the copies is still there to be had."""
+        """Raises `NodeUnreachable` unless one of the copies can still be had."""
         for devid in devids:
             place = self.live.view.place(devid)
             try:

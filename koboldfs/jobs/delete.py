@@ -6,16 +6,15 @@ later, for as long as it takes. The queue row goes when no copy is left.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from twisted.internet.defer import Deferred, gatherResults
 
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView, INodes, IQueues
-from koboldfs.jobs.worker import QueueWorker
+from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Deletion, DeletionDone
 
-LEASE_SECONDS = 1000
 #: Put-off times, as MogileFS has them: not observed writeable, not allowed, refused.
 AWAY_SECONDS = 60
 NOT_ALLOWED_SECONDS = 3600
@@ -41,6 +40,10 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
     async def take(self, limit: int) -> list[Deletion]:
         """Lease rows that are due."""
         return await self._queues.take_deletions(limit, LEASE_SECONDS)
+
+    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """Let the leases begin anew."""
+        await self._queues.keep_deletions(fids, lease_seconds)
 
     def number(self, row: Deletion) -> int:
         """The fid."""

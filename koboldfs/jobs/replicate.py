@@ -7,19 +7,18 @@ a host that was away is caught up without waiting for the back-off.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 from koboldfs.cluster.copies import Copies
 from koboldfs.errors import KoboldError
 from koboldfs.interfaces import IQueues
-from koboldfs.jobs.worker import QueueWorker
+from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Checksum, Replication, ReplicationDone
 from koboldfs.model.pacing import retry_seconds
 from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
 from koboldfs.model.view import View
 
-#: How long a taken row is ours (MogileFS's number, which its trackers count on).
-LEASE_SECONDS = 1000
 #: How many put-off rows are made due in one statement.
 RELEASE_BATCH = 5000
 
@@ -58,6 +57,10 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
     async def take(self, limit: int) -> list[Replication]:
         """Lease rows that are due."""
         return await self._queues.take_replications(limit, LEASE_SECONDS)
+
+    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """Let the leases begin anew."""
+        await self._queues.keep_replications(fids, lease_seconds)
 
     def number(self, row: Replication) -> int:
         """The fid."""

@@ -11,7 +11,7 @@ and what became of them is reported in batches that form while a report is under
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from attrs import define
@@ -28,8 +28,13 @@ from koboldfs.model.pacing import rest_seconds
 IDLE_SECONDS = 0.5
 #: The longest rest between two units of a busy worker.
 LONGEST_REST_SECONDS = 5.0
+#: How long a taken row is ours unless we say that we are still at it, and how often we
+#: say so. A tracker that was killed says no more, and others take its rows soon.
+LEASE_SECONDS = 30
+KEEP_SECONDS = 8.0
 #: After an error of the world (database, node) a worker pauses this long.
 ERROR_PAUSE_SECONDS = 2.0
+
 
 Row = TypeVar("Row")
 Report = TypeVar("Report")
@@ -58,6 +63,10 @@ class IWorker(Interface):
         harm. Raises `KoboldError` when the world does not let it work now.
         """
 
+    def keep() -> Awaitable[None]:
+        """Tell whoever shares the work that what is under way still is. Called every
+        `KEEP_SECONDS`; raises `KoboldError`."""
+
     def want(parallel: int) -> None:
         """How much of it may run at once from now on; 0 pauses it."""
 
@@ -84,6 +93,8 @@ class Driver(Service):
         self._idle_seconds = idle_seconds
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
+        self._keeper = LoopingCall(self._keep)
+        self._keeper.clock = clock
         self._ended: Deferred[Any] | None = None
         self._not_before = 0.0
         self._rest: Deferred[None] | None = None
@@ -92,6 +103,7 @@ class Driver(Service):
         """Begin to work."""
         super().startService()
         self._ended = self._loop.start(self._idle_seconds, now=False)
+        self._keeper.start(KEEP_SECONDS, now=False)
 
     async def stopService(self) -> None:
         """End; fires when the unit in hand is done."""
@@ -103,6 +115,15 @@ class Driver(Service):
         self._wake()
         await self.worker.stop()
         await ended
+        self._keeper.stop()
+
+    async def _keep(self) -> None:
+        try:
+            await self.worker.keep()
+        except KoboldError:
+            pass  # the worker will meet the same trouble, and tell
+        except Exception:
+            self.log.failure("{job} could not keep its leases", job=self.worker.name)
 
     async def _turn(self) -> None:
         """Units, with rests between them, until the worker is idle."""
@@ -158,7 +179,7 @@ class QueueWorker(Generic[Row, Report]):
     def __init__(self) -> None:
         self.status = Status()
         self._under_way: set[int] = set()
-        self._reports: list[Report] = []
+        self._reports: list[tuple[int, Report]] = []
         self._reporting = False
         self._taking = False
         self._idle: list[Deferred[None]] = []
@@ -175,6 +196,10 @@ class QueueWorker(Generic[Row, Report]):
 
     async def report(self, reports: list[Report]) -> None:
         """Record what became of rows."""
+        raise AssertionError("a subclass says how")
+
+    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """Say that these are still being worked on."""
         raise AssertionError("a subclass says how")
 
     def number(self, row: Row) -> int:
@@ -209,6 +234,12 @@ class QueueWorker(Generic[Row, Report]):
             await self._room
         return True
 
+    async def keep(self) -> None:
+        """See `IWorker`: what is under way, and what could not be reported yet."""
+        fids = self._under_way.union(number for number, _ in self._reports)
+        if fids:
+            await self.keep_leases(sorted(fids), LEASE_SECONDS)
+
     async def stop(self) -> None:
         """See `IWorker`."""
         self._stopping = True
@@ -227,7 +258,7 @@ class QueueWorker(Generic[Row, Report]):
         try:
             # Not `append(await ...)`: that would look the list up before the work.
             report = await self.work(row)
-            self._reports.append(report)
+            self._reports.append((number, report))
             if not self._reporting:
                 await self._report_all()
         except KoboldError as error:
@@ -249,7 +280,7 @@ class QueueWorker(Generic[Row, Report]):
             while self._reports:
                 reports, self._reports = self._reports, []
                 try:
-                    await self.report(reports)
+                    await self.report([report for _, report in reports])
                 except KoboldError:
                     # The next step, or the next row that ends, says it again.
                     self._reports = reports + self._reports
@@ -296,6 +327,9 @@ class PeriodicWorker:
         more = await self._unit()
         self.status.done += 1
         return more
+
+    async def keep(self) -> None:
+        """Nothing is leased."""
 
     async def stop(self) -> None:
         """Units are short; there is nothing to wait for."""

@@ -11,7 +11,7 @@ A `retry_seconds` beyond ten years gives a row up: it is due only after somebody
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -23,6 +23,7 @@ from koboldfs.model.entities import Deletion, DeletionDone, Replication, Replica
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_queues as work
 from koboldfs.store.database import Database
+from koboldfs.store.steps import Steps
 
 T = TypeVar("T")
 
@@ -62,6 +63,13 @@ class Queues:
             min(limit, MAX_TAKEN),
             max(0, int(lease_seconds)),
         )
+
+    def keep_replications(
+        self, fids: Sequence[int], lease_seconds: int
+    ) -> Awaitable[None]:
+        """See `IQueues.keep_replications`."""
+        keeping = self._keep(work.keep_replications, fids, lease_seconds)
+        return Deferred.fromCoroutine(keeping)
 
     def finish_replications(self, done: Sequence[ReplicationDone]) -> Awaitable[None]:
         """See `IQueues.finish_replications`."""
@@ -133,6 +141,13 @@ class Queues:
             )
         return taken
 
+    def keep_deletions(
+        self, fids: Sequence[int], lease_seconds: int
+    ) -> Awaitable[None]:
+        """See `IQueues.keep_deletions`."""
+        keeping = self._keep(work.keep_deletions, fids, lease_seconds)
+        return Deferred.fromCoroutine(keeping)
+
     def finish_deletions(self, done: Sequence[DeletionDone]) -> Awaitable[None]:
         """See `IQueues.finish_deletions`."""
         return Deferred.fromCoroutine(self._finish_deletions(done))
@@ -140,6 +155,12 @@ class Queues:
     async def _finish_deletions(self, done: Sequence[DeletionDone]) -> None:
         for some in _slices(done):
             await self._database.write("finish_deletions", work.finish_deletions, some)
+
+    async def _keep(
+        self, steps: Callable[..., Steps[None]], fids: Sequence[int], lease: int
+    ) -> None:
+        for some in _slices(sorted(set(fids))):
+            await self._database.write(steps.__name__, steps, some, max(0, lease))
 
     def expire_uploads(self, older_than_seconds: int, limit: int) -> Awaitable[int]:
         """See `IQueues.expire_uploads`."""

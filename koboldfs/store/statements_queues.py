@@ -70,6 +70,11 @@ class QueueStatements:
             .values(nexttry=unix_now() + _DELAY, flags=in_work)
             .where(in_fids)
         )
+        self.keep_replications = tongue.phrase(
+            queue.update()
+            .values(nexttry=unix_now() + _DELAY)
+            .where(in_fids, queue.c.flags != free)
+        )
         self.drop_replications = tongue.phrase(
             queue.delete().where(in_fids, queue.c.flags == in_work)
         )

@@ -43,6 +43,22 @@ def take_replications(
     ]
 
 
+def keep_replications(
+    sql: Statements, fids: Sequence[int], lease_seconds: int
+) -> Steps[None]:
+    """Let the leases of rows in work begin anew."""
+    yield sql.lock_replications(fids=fids)
+    yield quiet(sql.keep_replications(delay=lease_seconds, fids=fids))
+
+
+def keep_deletions(
+    sql: Statements, fids: Sequence[int], lease_seconds: int
+) -> Steps[None]:
+    """Let leases begin anew; the queue row of a finished deletion is gone."""
+    yield sql.lock_deletions(fids=fids)
+    yield quiet(sql.lease_deletions(delay=lease_seconds, fids=fids))
+
+
 def finish_replications(
     sql: Statements, done: Sequence[ReplicationDone]
 ) -> Steps[None]:

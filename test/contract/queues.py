@@ -193,6 +193,36 @@ class QueuesContract(StoreContract):
         await self.pass_time(101)
         self.assertEqual(sorted(row.fid for row in await self.taken()), fids[:2])
 
+    async def test_keep(self) -> None:
+        """A lease that is kept does not end; what is not in work is not touched."""
+        queues = self.store.queues
+        fids = [await self.stored(1, f"k{number}") for number in range(3)]
+        kept = {row.fid for row in await self.taken(2)}
+        await self.pass_time(LEASE_SECONDS - 10)
+        await queues.keep_replications([*fids, 999_999], LEASE_SECONDS)
+        await queues.keep_replications([], LEASE_SECONDS)
+        await self.pass_time(20)
+        self.assertEqual({row.fid for row in await self.taken()}, set(fids) - kept)
+        await self.pass_time(LEASE_SECONDS)
+        self.assertEqual(kept - {row.fid for row in await self.taken()}, set())
+
+    async def test_keep_deletions(self) -> None:
+        """The same for rows of the delete queue; a finished one does not come back."""
+        queues = self.store.queues
+        for key in ("a", "b"):
+            await self.stored(1, key)
+            await self.store.files.delete(1, key)
+        first, second = await queues.take_deletions(2, LEASE_SECONDS)
+        done = DeletionDone(second.fid, second.devids)
+        await queues.finish_deletions([done])
+        await self.pass_time(LEASE_SECONDS - 10)
+        await queues.keep_deletions([first.fid, second.fid], LEASE_SECONDS)
+        await self.pass_time(20)
+        self.assertEqual(await queues.take_deletions(10, LEASE_SECONDS), [])
+        await self.pass_time(LEASE_SECONDS)
+        (row,) = await queues.take_deletions(10, LEASE_SECONDS)
+        self.assertEqual(row.fid, first.fid)
+
     async def test_release(self) -> None:
         """Only what was put off after a failure is released, a few at a time."""
         fids = [await self.stored(1, f"k{n}") for n in range(6)]

@@ -75,6 +75,14 @@ class QueueCalls:
             taken.append(Replication(fid, row.failcount, row.fromdevid, located))
         return taken
 
+    async def keep_replications(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """See `IQueues`."""
+        await self.enter("keep_replications", tuple(fids), lease_seconds)
+        for fid in fids:
+            row = self.tables.to_replicate.get(fid)
+            if row is not None and row.flags:
+                row.nexttry = self.now() + lease_seconds
+
     async def finish_replications(self, done: Sequence[ReplicationDone]) -> None:
         """See `IQueues`."""
         await self.enter("finish_replications", tuple(done))
@@ -152,6 +160,14 @@ class QueueCalls:
             row.nexttry = self.now() + lease_seconds
             taken.append(Deletion(fid, row.failcount, self.tables.devids(fid)))
         return taken
+
+    async def keep_deletions(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """See `IQueues`."""
+        await self.enter("keep_deletions", tuple(fids), lease_seconds)
+        for fid in fids:
+            row = self.tables.to_delete.get(fid)
+            if row is not None:
+                row.nexttry = self.now() + lease_seconds
 
     async def finish_deletions(self, done: Sequence[DeletionDone]) -> None:
         """See `IQueues`."""

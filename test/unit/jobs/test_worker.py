@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -14,6 +14,8 @@ from koboldfs.errors import DatabaseAway
 from koboldfs.jobs.worker import (
     ERROR_PAUSE_SECONDS,
     IDLE_SECONDS,
+    KEEP_SECONDS,
+    LEASE_SECONDS,
     LONGEST_REST_SECONDS,
     Driver,
     IWorker,
@@ -36,6 +38,8 @@ class Labourer:
     step_seconds: float = 0.0
     began: list[float] = field(factory=list)
     stopping: Deferred[None] | None = None
+    kept: list[float] = field(factory=list)
+    keep_fails: Exception | None = None
 
     async def step(self) -> bool:
         """As planned."""
@@ -48,6 +52,12 @@ class Labourer:
         if isinstance(answer, Exception):
             raise answer
         return bool(answer)
+
+    async def keep(self) -> None:
+        """Notes when, or fails."""
+        self.kept.append(self.clock.seconds())
+        if self.keep_fails is not None:
+            raise self.keep_fails
 
     async def stop(self) -> None:
         """Waits, if told so."""
@@ -199,6 +209,7 @@ class Digger(QueueWorker[int, str]):
         self.hold_take: Deferred[None] | None = None
         self.hold_report: Deferred[None] | None = None
         self.refuse: list[Exception] = []
+        self.kept: list[tuple[list[int], int]] = []
 
     async def take(self, limit: int) -> list[int]:
         """Rows in order."""
@@ -207,6 +218,10 @@ class Digger(QueueWorker[int, str]):
             await self.hold_take
         taken, self.rows = self.rows[:limit], self.rows[limit:]
         return taken
+
+    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """Noted."""
+        self.kept.append((list(fids), lease_seconds))
 
     def number(self, row: int) -> int:
         """The row itself."""
@@ -231,6 +246,42 @@ class Digger(QueueWorker[int, str]):
         """These rows are done."""
         for row in rows:
             self.ends.setdefault(row, Deferred()).callback(None)
+
+
+class Keeping(WorldCase):
+    """Leases are kept while work is under way."""
+
+    def test_rhythm(self) -> None:
+        """The driver has it done regularly, also while a step takes long, and goes on
+        when it fails."""
+        clock = Clock()
+        worker = Labourer(clock, step_seconds=100.0)
+        driver = Driver(worker, clock)
+        driver.startService()
+        for fault in (None, DatabaseAway(), None, ZeroDivisionError(), None):
+            worker.keep_fails = fault
+            clock.pump([0.5] * int(2 * KEEP_SECONDS))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        times = [KEEP_SECONDS * count for count in range(1, 6)]
+        self.assertEqual(worker.kept, times)
+        self.assertLess(2 * KEEP_SECONDS, LEASE_SECONDS)
+        stopping = start(driver.stopService())
+        clock.pump([1.0] * 100)
+        self.successResultOf(stopping)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_what_is_under_way(self) -> None:
+        """Rows that are worked on, and those whose end could not be reported."""
+        worker = Digger()
+        self.run_now(worker.keep())
+        worker.rows = [1, 2]
+        self.run_now(worker.step())
+        worker.refuse = [DatabaseAway()]
+        worker.end(1)
+        self.run_now(worker.keep())
+        worker.end(2)
+        self.run_now(worker.keep())
+        self.assertEqual(worker.kept, [([1, 2], LEASE_SECONDS)])
 
 
 class QueueWorkers(WorldCase):
@@ -419,7 +470,8 @@ class QueueWorkers(WorldCase):
     def test_abstract(self) -> None:
         """A subclass must say how rows are taken, worked on and reported."""
         bare: QueueWorker[int, str] = QueueWorker()
-        for call in (bare.take(1), bare.work(1), bare.report([])):
+        calls = bare.take(1), bare.work(1), bare.report([]), bare.keep_leases([], 1)
+        for call in calls:
             self.failureResultOf(start(call), AssertionError)
         self.assertRaises(AssertionError, bare.number, 1)
 
