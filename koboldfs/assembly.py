@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import Any
 from uuid import uuid4
 
@@ -135,7 +135,9 @@ class Installation:
     # --- the tracker
 
     async def _start_tracker(self) -> ITrackerCall:
-        config, reactor, random = self.config, self._reactor, SystemRandom()
+        config, reactor = self.config, self._reactor
+        # Seeded by the system, which is far slower when asked for every number.
+        random = Random(SystemRandom().getrandbits(128))
         store = open_store(config.database, reactor)
         self._stops.append(store.stop)
         await store.start()
@@ -206,7 +208,7 @@ class Installation:
         except CannotListenError as error:
             why = getattr(error.socketError, "strerror", None) or error.socketError
             raise ConfigError(f"{option}: {text!r} will not do: {why}") from error
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"{option}: {text!r} will not do: give a Twisted endpoint such as "
                 "tcp:7001 or tcp:7001:interface=127.0.0.1"
@@ -239,7 +241,7 @@ class JobControl:
         copies = namespace.copies
         replicate = ReplicateWorker(queues, copies, random)
         live.observe(replicate.notice)
-        sweep = Sweep(topology, files, queues, copies, live)
+        sweep = Sweep(topology, files, queues, copies, live, random)
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live), 0.5),

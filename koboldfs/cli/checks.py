@@ -33,7 +33,8 @@ _TIMES = ("start_time", "stop_time", "current_time")
 @click.group()
 @tracker_options
 def fsck() -> None:
-    """Check every file of the cluster against its copies."""
+    """Check every file against its copies (where the tracker can: MogileFS's, and
+    a later version of ours)."""
 
 
 @fsck.command("start")
@@ -136,7 +137,8 @@ def fsck_clearlog(context: Context) -> None:
 @click.group()
 @tracker_options
 def rebalance() -> None:
-    """Move copies between devices, as a policy says."""
+    """Move copies between devices, as a policy says (where the tracker can:
+    MogileFS's, and a later version of ours)."""
 
 
 @rebalance.command("policy")

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView, INodes
-from koboldfs.model.entities import Checksum, Located
+from koboldfs.model.entities import OWN_HASHTYPE, Checksum, Located
 from koboldfs.model.placement import reading_order
 from koboldfs.model.policy import (
     AllHosts,
@@ -189,6 +189,28 @@ class Copies:
         done.failed.add(target)
         return None
 
+    async def agreed_checksum(self, located: Located, done: Spread) -> Checksum | None:
+        """The checksum of a file that had none recorded (MogileFS stored it), if every
+        copy that is known has it. Else None: nobody can tell which copy is right, and
+        a wrong checksum would condemn the right ones."""
+        if done.checksum is None or done.bad_sources:
+            return None
+        for devid in located.devids if len(located.devids) > 1 else ():
+            place = self.live.view.place(devid)
+            if place is None:
+                return None
+            try:
+                found = await self.nodes.digest(place, located.file.fid, OWN_HASHTYPE)
+            except errors.NodeFault:
+                return None
+            if found != done.checksum:
+                self.log.error(
+                    "fid {fid}: the copies differ, and no checksum is known",
+                    fid=located.file.fid,
+                )
+                return None
+        return done.checksum
+
     def hosts_of(self, devids: Collection[int]) -> set[int]:
         """The hosts on which these devices are."""
         devices = self.live.view.devices
@@ -221,11 +243,13 @@ class Copies:
     ) -> tuple[int, ...]:
         """The devices with a copy, once as many were made as a store promises.
 
-        Fewer when fewer hosts are up; never more than the file's policy wants.
-        `preferred` devices are taken first where they can take it, `failed` ones not
-        at all. Raises `CopyCorrupt` when no copy turns out to be good, and
-        `NodeUnreachable` when the node with the only one has gone away: a file that
-        nobody can read must not be acknowledged.
+        Fewer when fewer hosts are up, or when the others cannot take it, which is
+        logged; never more than the file's policy wants. `preferred` devices are taken
+        first where they can take it, `failed` ones not at all.
+
+        Raises `CopyCorrupt` when no copy turns out to be good, and `NodeUnreachable`
+        when the node with the only one has gone away: a file that nobody can read
+        must not be acknowledged.
         """
         file, hosts = located.file, self.promised_hosts()
         have = located.devids
@@ -248,6 +272,13 @@ class Copies:
             raise errors.CopyCorrupt("the node no longer has what was stored on it")
         if set(good) <= set(have):
             await self._confirm(good, file.fid)
+        if len(self.hosts_of(good)) < hosts:
+            self.log.warn(
+                "fid {fid} is stored on {count} of {hosts} promised hosts for now",
+                fid=file.fid,
+                count=len(self.hosts_of(good)),
+                hosts=hosts,
+            )
         return good
 
     async def _confirm(self, devids: Collection[int], fid: int) -> None:

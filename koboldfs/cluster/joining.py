@@ -124,7 +124,11 @@ class Membership(Service):
         await self._register_host(cluster, identity)
         served = await self._settle_folders(cluster, identity)
         served += await self._make_devices(cluster, identity, served)
-        self._folders.serve(cluster.name, identity.host_name, served)
+        # Also those that are not here now: a disk that is mounted later is served then.
+        mine = _mine(cluster, cluster.hosts[identity.host_name])
+        awaited = {devid for devid in mine if mine[devid]["status"] != "dead"}
+        devids = sorted(awaited.union(served))
+        self._folders.serve(cluster.name, identity.host_name, devids)
         self.joined = True
         self.log.info(
             "host {name} is part of the cluster with devices {devids}",
@@ -175,6 +179,7 @@ class Membership(Service):
             devid
             for devid, marker in self._folders.found().items()
             if _stranger(devid, marker, cluster.name, name) is None
+            and (marker is not None or self._folders.in_use(devid))
         }
         if living and not living & here:
             raise errors.WorldError(
@@ -193,6 +198,8 @@ class Membership(Service):
             stranger = _stranger(devid, marker, cluster.name, identity.host_name)
             if stranger is None and devid in cluster.devices and devid not in mine:
                 stranger = "the cluster has it on another host"
+            if stranger is None and marker is None and devid in mine:
+                stranger = self._unmounted(devid)
             if stranger is not None:
                 self.log.error(
                     "device folder dev{devid} is not served: {why}",
@@ -214,6 +221,15 @@ class Membership(Service):
                 continue
             served.append(devid)
         return served
+
+    def _unmounted(self, devid: int) -> str | None:
+        """Why an unmarked folder of a device that the cluster knows is not taken."""
+        if self._folders.in_use(devid):
+            return None
+        return (
+            "the cluster knows it, but the folder is empty; is its disk mounted? If "
+            f"this is right, say so by making a file in it (dev{devid}/usage)"
+        )
 
     async def _make_devices(
         self, cluster: _Cluster, identity: Identity, served: list[int]

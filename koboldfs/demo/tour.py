@@ -13,6 +13,7 @@ import os
 import shlex
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -255,6 +256,9 @@ class Tour:
         trackers = "" if ports.usual else f" --trackers {tracker}"
         say, command = self.screen.say, self.screen.command
         self.screen.title("The cluster is yours. In another terminal:")
+        programs = Path(sys.executable).parent
+        if shutil.which("koboldfs") is None and (programs / "koboldfs").exists():
+            command(f"export PATH={shlex.quote(str(programs))}:$PATH")
         command(f"koboldfs{servers} --domain {DOMAIN} put /etc/hostname some/key")
         command(f"koboldfs{servers} --domain {DOMAIN} get some/key -")
         command(f"koboldfs{servers} --domain {DOMAIN} ls --long")

@@ -11,6 +11,7 @@ monitor  writes what was observed of the devices' room into the database
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 from twisted.logger import Logger
@@ -81,7 +82,9 @@ class Sweep:
         queues: IQueues,
         copies: Copies,
         live: ILiveView,
+        random: Random,
     ) -> None:
+        self._random = random
         self._topology = topology
         self._files = files
         self._queues = queues
@@ -101,7 +104,7 @@ class Sweep:
         goal = view.settings.get(SWEEP_GOAL)
         if goal is None:
             return await self._begin(view, now)
-        if not set(goal.split(",")) >= set(now.split(",")):
+        if not set(_hosts_of(goal).split(",")) >= set(now.split(",")):
             # One more host came while sweeping: begin again, for all of them.
             return await self._begin(view, now)
         return await self._go_on(view, goal)
@@ -114,7 +117,8 @@ class Sweep:
             # Hosts went away: no file needs a copy more because of that.
             await self._topology.set_setting(SWEEP_SEEN, now)
         else:
-            await self._topology.set_setting(SWEEP_GOAL, now)
+            name = f"{self._random.getrandbits(64):016x}"
+            await self._topology.set_setting(SWEEP_GOAL, f"{now} {name}")
             self.log.info("looking for files to copy to hosts {hosts}", hosts=now)
         await self._live.refresh()
         return True
@@ -139,12 +143,20 @@ class Sweep:
             last = page[-1].file.fid
             await self._topology.set_setting(SWEEP_FID, f"{last} {goal}")
             return True
-        await self._topology.set_setting(SWEEP_SEEN, goal)
-        await self._topology.set_setting(SWEEP_GOAL, None)
+        # In this order: whatever is cut short here only makes a sweep begin again.
         await self._topology.set_setting(SWEEP_FID, None)
+        await self._topology.set_setting(SWEEP_SEEN, _hosts_of(goal))
+        await self._topology.set_setting(SWEEP_GOAL, None)
         await self._live.refresh()
-        self.log.info("every file was looked at for hosts {hosts}", hosts=goal)
+        self.log.info(
+            "every file was looked at for hosts {hosts}", hosts=_hosts_of(goal)
+        )
         return True
+
+
+def _hosts_of(goal: str) -> str:
+    """A goal is the hosts and, so that no two are alike, a name."""
+    return goal.partition(" ")[0]
 
 
 def _position(text: str | None, goal: str) -> int:

@@ -85,7 +85,9 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
             return self._later(row)
         done = await self._copies.spread(located, verdict.devids)
         added = tuple(d for d in done.devids if d not in located.devids)
-        own = done.checksum if located.checksum is None else None
+        own = None
+        if located.checksum is None and added:
+            own = await self._copies.agreed_checksum(located, done)
         if added and done.lost:
             # A good copy exists, so these need not count as copies any longer; the
             # next round makes up for them, in their place.

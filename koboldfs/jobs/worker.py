@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import Attribute, Interface, implementer
@@ -32,6 +32,8 @@ LONGEST_REST_SECONDS = 5.0
 #: say so. A tracker that was killed says no more, and others take its rows soon.
 LEASE_SECONDS = 30
 KEEP_SECONDS = 8.0
+#: How long a stop waits for what is under way.
+STOP_SECONDS = 10.0
 #: After an error of the world (database, node) a worker pauses this long.
 ERROR_PAUSE_SECONDS = 2.0
 
@@ -113,9 +115,17 @@ class Driver(Service):
             return
         self._loop.stop()
         self._wake()
+        stopping = Deferred.fromCoroutine(self._finish(ended))
+        try:
+            await stopping.addTimeout(STOP_SECONDS, self._clock)
+        except TimeoutError:
+            # A long copy ends with its connection; its row is leased only shortly.
+            self.log.warn("{job} stops in the middle", job=self.worker.name)
+        self._keeper.stop()
+
+    async def _finish(self, ended: Deferred[Any]) -> None:
         await self.worker.stop()
         await ended
-        self._keeper.stop()
 
     async def _keep(self) -> None:
         try:

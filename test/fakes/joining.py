@@ -113,6 +113,7 @@ class MemoryFolders:
 
     markers: dict[int, Marker | None] = field(factory=dict)
     broken: set[int] = field(factory=set)
+    empty: set[int] = field(factory=set)
     served: tuple[str, str, tuple[int, ...]] | None = None
     claimed: list[int] = field(factory=list)
 
@@ -127,6 +128,10 @@ class MemoryFolders:
     def found(self) -> Mapping[int, Marker | None]:
         """See `IDeviceFolders`."""
         return dict(self.markers)
+
+    def in_use(self, devid: int) -> bool:
+        """See `IDeviceFolders`."""
+        return devid in self.markers and devid not in self.empty
 
     def claim(self, devid: int, cluster: str, host_name: str) -> None:
         """See `IDeviceFolders`."""

@@ -231,10 +231,31 @@ class Again(JoinCase):
         self.assertEqual((self.commands(), self.served()), (set(), (8, 9)))
 
     def test_one_disk_missing(self) -> None:
-        """A disk that is not there is not served, and not replaced by a new device."""
+        """A disk that is not there is not replaced by a new device; it is served when
+        it is back (its folder decides)."""
         del self.folders.markers[9]
         self.join()
-        self.assertEqual((self.commands(), self.served()), (set(), (8,)))
+        self.assertEqual((self.commands(), self.served()), (set(), (8, 9)))
+        self.assertNotIn(9, self.folders.claimed)
+
+    def test_empty_folder_of_a_known_device(self) -> None:
+        """The empty folder of a device that has files is a mount point without its
+        disk: it is not marked."""
+        self.folders = MemoryFolders()
+        self.folders.make(8, 9)
+        self.folders.empty.add(9)
+        self.membership = self.node()
+        self.join()
+        self.assertEqual(self.folders.claimed, [8])
+
+    def test_only_empty_folders(self) -> None:
+        """Empty folders do not make a node the host that has those devices."""
+        self.folders = MemoryFolders()
+        self.folders.make(8, 9)
+        self.folders.empty.update((8, 9))
+        self.membership = self.node()
+        error = self.fail_now(self.membership.join(), errors.WorldError)
+        self.assertIn("none of them is here", error.message)
 
     def test_none_of_them_here(self) -> None:
         """A node with the host's name and none of its devices is refused, and the
