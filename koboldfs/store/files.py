@@ -68,9 +68,7 @@ class Files:
 
     def find(self, dmid: int, key: str) -> Deferred[Located | None]:
         """See `IFiles.find`. A key that no row can hold is not there."""
-        if "\0" in key:
-            return fail(ValueRefused("A key cannot hold a NUL byte"))
-        if len(key) > self._database.estate.key_bytes:
+        if "\0" in key or len(key) > self._database.estate.key_bytes:
             return succeed(None)
         return self._find.ask((dmid, key))
 
@@ -224,10 +222,13 @@ class Files:
     # --- limits
 
     def _may_exist(self, key: str) -> bool:
+        if "\0" in key:
+            return False
         refuse_unfit_text(key)
         return len(key) <= self._database.estate.key_bytes
 
     def _refuse_key(self, key: str) -> None:
+        refuse_unfit_text(key)
         if not self._may_exist(key):
             limit = self._database.estate.key_bytes
             raise ValueRefused(f"The key is longer than {limit} bytes")

@@ -16,6 +16,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow
@@ -310,6 +311,7 @@ class Listener:
 
     async def _listen(self) -> None:
         while self._started:
+            self._link = None
             try:
                 link = self._link = await self._connect()
                 gone: Deferred[None] = Deferred()
@@ -317,15 +319,26 @@ class Listener:
                 link.lost = self._lost
                 link.noticed = self._tell
                 await link.send([Statement(f"LISTEN {CHANNEL}")])
-            except (DatabaseAway, DatabaseFault):
-                # The pool is in the same trouble and reports it.
+            except Exception as fault:
+                # Whatever it is, to give up for good would be worse.
+                self._drop()
                 if self._started:
+                    self._report(fault)
                     await self._back_off.pause()
                 continue
             self._back_off.reset()
             # What was changed before this moment nobody told us.
             self._tell()
             await gone
+
+    def _report(self, fault: Exception) -> None:
+        if isinstance(fault, DatabaseFault):
+            self._log.warn("cannot listen to the database: {words}", words=str(fault))
+        elif not isinstance(fault, DatabaseAway):
+            # Of a database that is away the pool reports.
+            self._log.failure(
+                "a defect while listening to the database", Failure(fault)
+            )
 
     def _lost(self, link: Link) -> None:
         gone, self._gone = self._gone, None
@@ -343,11 +356,11 @@ class Listener:
         """Stop listening."""
         self._started = False
         self._back_off.stop()
+        self._drop()
+
+    def _drop(self) -> None:
         if self._link is not None:
             self._link.shut()
-        self._lost_now()
-
-    def _lost_now(self) -> None:
         gone, self._gone = self._gone, None
         if gone is not None:
             gone.callback(None)

@@ -12,6 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from koboldfs.errors import DatabaseAway, TooBusy
 from koboldfs.store.batch import MAX_WAITING
@@ -143,22 +144,35 @@ class Pool:
         if failure.check(CancelledError) is None:
             self._log.failure("a defect while connecting to the database", failure)
 
+    def _report(self, fault: Exception) -> None:
+        seconds = self._back_off.seconds
+        if isinstance(fault, DatabaseAway):
+            self._log.warn(
+                "cannot reach the database, next attempt in about"
+                " {seconds:.1f} s: {words}",
+                seconds=seconds,
+                words=fault.message,
+            )
+        else:
+            self._log.failure(
+                "a defect while connecting to the database, next attempt in about"
+                " {seconds:.1f} s",
+                Failure(fault),
+                seconds=seconds,
+            )
+
     async def _filled(self) -> None:
         failed = False
         try:
             while self._running and len(self._links) < self._size:
                 try:
                     link = await self._connect()
-                except DatabaseAway as away:
+                except Exception as fault:
+                    # Whatever it is, to give up for good would be worse.
                     if not self._running:
                         return
                     failed = True
-                    self._log.warn(
-                        "cannot reach the database, next attempt in about"
-                        " {seconds:.1f} s: {words}",
-                        seconds=self._back_off.seconds,
-                        words=away.message,
-                    )
+                    self._report(fault)
                     await self._back_off.pause()
                     continue
                 if failed:

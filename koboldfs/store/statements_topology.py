@@ -15,6 +15,7 @@ from koboldfs.store.schema import (
     host,
     server_settings,
     storage_class,
+    tempfile,
 )
 from koboldfs.store.steps import Statement
 
@@ -112,6 +113,12 @@ class TopologyStatements:
         self.domain_has_files = tongue.phrase(in_domain)
         self.class_has_files = tongue.phrase(
             in_domain.where(file.c.classid == bindparam("classid"))
+        )
+        # No index leads there; but only uploads that are open now are looked through.
+        uploads = one.select_from(tempfile).where(tempfile.c.dmid == bindparam("dmid"))
+        self.domain_has_uploads = tongue.phrase(uploads)
+        self.class_has_uploads = tongue.phrase(
+            uploads.where(tempfile.c.classid == bindparam("classid"))
         )
 
     def insert(self, table: Table, columns: Sequence[str]) -> Phrase:

@@ -209,11 +209,15 @@ def create_domain(sql: Statements, name: str) -> Steps[int]:
 
 
 def delete_domain(sql: Statements, dmid: int) -> Steps[None]:
-    """Remove it and its row of class 0; raises `DomainHasFiles`, `DomainHasClasses`."""
+    """Remove it and its row of class 0; raises `DomainHasFiles`, `DomainHasClasses`.
+
+    An open upload counts as a file: its number may soon be that of another domain.
+    """
     yield sql.lock_domain(dmid=dmid)
-    reply = yield sql.domain_has_files(dmid=dmid)
-    if reply.rows:
-        raise DomainHasFiles
+    for phrase in (sql.domain_has_files, sql.domain_has_uploads):
+        reply = yield phrase(dmid=dmid)
+        if reply.rows:
+            raise DomainHasFiles
     classes = yield sql.classes_of(dmid=dmid)
     if any(row[0] != DEFAULT_CLASSID for row in classes.rows):
         raise DomainHasClasses
@@ -287,11 +291,12 @@ def update_class(
 
 
 def delete_class(sql: Statements, dmid: int, classid: int) -> Steps[None]:
-    """Remove it; raises `ClassHasFiles`."""
+    """Remove it; raises `ClassHasFiles`, also while an upload into it is open."""
     yield sql.lock_domain(dmid=dmid)
-    reply = yield sql.class_has_files(dmid=dmid, classid=classid)
-    if reply.rows:
-        raise ClassHasFiles
+    for phrase in (sql.class_has_files, sql.class_has_uploads):
+        reply = yield phrase(dmid=dmid, classid=classid)
+        if reply.rows:
+            raise ClassHasFiles
     yield quiet(sql.drop_class(dmid=dmid, classid=classid), sql.notice())
 
 

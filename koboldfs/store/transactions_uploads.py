@@ -129,17 +129,21 @@ def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
 def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[str]]:
     """For each closing its outcome; fids and names must all be different."""
     uploads, holders = yield from _lock(sql, closings)
-    live: dict[int, Row] = {}
+    # MogileFS may leave the upload of a fid behind that is a live file already.
+    live = {row[0]: row for row in holders.values()}
     if len(uploads) < len(closings):
         # What was seen of files may be older than what was seen of uploads.
         reply = yield sql.files_of(fids=[one.fid for one in closings])
-        live = {row[0]: row for row in reply.rows}
+        live |= {row[0]: row for row in reply.rows}
     outcomes = [_outcome(one, uploads, live) for one in closings]
     ready = [one for one, out in zip(closings, outcomes, strict=True) if out == CLOSED]
+    left = sorted(uploads & live.keys())
+    if left:
+        yield quiet(sql.forget_uploads(fids=left))
     if ready:
         held = [one for one in ready if (one.dmid, one.key) in holders]
         new = [one for one in ready if (one.dmid, one.key) not in holders]
-        replaced = sorted(holders[one.dmid, one.key] for one in held)
+        replaced = sorted(holders[one.dmid, one.key][0] for one in held)
         yield quiet(
             sql.insert_files.rows([_file(one) for one in new]),
             sql.replace_files.rows([_file(one) for one in held]),
@@ -164,7 +168,8 @@ def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[st
                 ]
             ),
             sql.queue_new.rows([{"fid": one.fid} for one in ready]),
-            sql.forget_uploads(fids=[one.fid for one in ready]),
+            # With what MogileFS left of the replaced, lest that be closed some day.
+            sql.forget_uploads(fids=[*(one.fid for one in ready), *replaced]),
         )
     return outcomes
 
@@ -183,18 +188,18 @@ def _outcome(closing: Closing, uploads: set[int], live: dict[int, Row]) -> str:
 
 def _lock(
     sql: Statements, closings: Sequence[Closing]
-) -> Steps[tuple[set[int], dict[Name, int]]]:
-    """Lock the closings' uploads and keys: which uploads there are, fids by name."""
+) -> Steps[tuple[set[int], dict[Name, Row]]]:
+    """Lock the closings' uploads and keys: which uploads there are, files by name."""
     uploads: set[int] = set()
-    names: dict[Name, int] = {}
+    names: dict[Name, Row] = {}
     fids = [one.fid for one in closings]
     for dmid, keys in by_domain((one.dmid, one.key) for one in closings).items():
         reply = yield sql.lock_closing(fids=fids, dmid=dmid, keys=keys)
-        for fid, dmid_found, key, _ in reply.rows:
-            if dmid_found is None:
-                uploads.add(fid)
+        for row in reply.rows:
+            if row[1] is None:
+                uploads.add(row[0])
             else:
-                names[dmid_found, key] = fid
+                names[row[1], row[2]] = row
     return uploads, names
 
 

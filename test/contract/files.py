@@ -128,6 +128,33 @@ class FilesContract(StoreContract):
         self.assertEqual(await files.find_fid(fid), before)
         self.assertEqual(await self.deletions(), {})
 
+    async def test_close_of_what_is_live(self) -> None:
+        """An upload left behind of a live file never ends that file."""
+        files = self.store.files
+        fid = await self.stored(1, "a", 1, length=3)
+        other = await self.stored(1, "b", 1, length=3)
+        for length, outcome in ((3, "repeated"), (4, "no_upload")):
+            await self.leave_upload(fid, 1, "a")
+            closing = Closing(fid, 1, "a", 0, length, (1, 2))
+            self.assertEqual(await files.close_upload(closing), outcome)
+            self.assertIsNone(await files.find_upload(fid))
+            self.assertEqual((await files.find(1, "a")).file.length, 3)
+        await self.leave_upload(fid, 1, "a")
+        await files.apply([Closing(fid, 1, "a", 0, 3, (1, 2))])
+        self.assertIsNone(await files.find_upload(fid))
+        await self.leave_upload(fid, 1, "a")
+        wrong = Closing(fid, 1, "a", 0, 4, (1,))
+        changes = [Removal(1, "b"), wrong]
+        await self.fault(errors.NoUpload, files.apply(changes))
+        self.assertEqual((await files.find(1, "a")).devids, (1,))
+        self.assertEqual((await files.find(1, "b")).file.fid, other)
+        self.assertEqual(await self.deletions(), {})
+        # Neither does it come back once the key has another file.
+        newer = await self.stored(1, "a", 1)
+        again = Closing(fid, 1, "a", 0, 3, (1,))
+        self.assertEqual(await files.close_upload(again), "no_upload")
+        self.assertEqual((await files.find(1, "a")).file.fid, newer)
+
     async def test_close_of_nothing(self) -> None:
         """No upload, or a live file elsewhere: nothing is closed, nothing changes."""
         files = self.store.files

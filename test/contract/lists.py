@@ -115,7 +115,7 @@ class ListsContract(StoreContract):
         self.assertIsNotNone(await files.find_upload(fid))
 
     async def test_nul_bytes(self) -> None:
-        """A key with a NUL byte is refused, not cut."""
+        """A key with a NUL byte is refused, not cut; and it is never there."""
         files, key = self.store.files, "a\0b"
         fid = await self.stored(1, "a")
         upload = await self.upload(1, "b")
@@ -125,6 +125,10 @@ class ListsContract(StoreContract):
         await self.fault(refused, files.close_upload(closing))
         await self.fault(refused, files.rename(1, "a", key))
         await self.fault(refused, files.apply([Removal(1, "a"), closing]))
+        self.assertIsNone(await files.find(1, key))
+        self.assertIs(await files.delete(1, key), False)
+        await self.fault(errors.UnknownKey, files.rename(1, key, "c"))
+        await files.apply([Removal(1, key)])
         self.assertEqual((await files.find(1, "a")).file.fid, fid)
 
     async def test_keys_are_not_sql(self) -> None:

@@ -36,6 +36,13 @@ class StoreContract:
         """Let the database's clock go on, as seen from its rows."""
         raise NotImplementedError
 
+    async def leave_upload(self, fid: int, dmid: int, key: str) -> None:
+        """Leave an upload's row of a fid behind, as MogileFS may; file or no file."""
+        self.execute(  # type: ignore[attr-defined]
+            "insert into tempfile (fid, createtime, classid, dmid, dkey, devids)"
+            f" values ({fid}, 1800000000, 0, {dmid}, '{key}', '1')"
+        )
+
     async def together(self, *calls: Awaitable[Any]) -> list[Any]:
         """The results of calls that are under way at the same time."""
         begun = [Deferred.fromCoroutine(_awaited(call)) for call in calls]

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.queues import QueuesContract
@@ -34,6 +35,11 @@ class MemoryCase(TestCase):
     async def another(self) -> Any:
         """See `StoreContract`."""
         return self.store
+
+    async def leave_upload(self, fid: int, dmid: int, key: str) -> None:
+        """See `StoreContract`."""
+        store = self.store.files
+        store.tables.uploads[fid] = Upload(fid, store.now(), 0, dmid, key, (1,))
 
     async def pass_time(self, seconds: int) -> None:
         """See `StoreContract`."""

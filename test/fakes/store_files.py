@@ -79,12 +79,14 @@ class FileCalls:
                 closing.key,
                 closing.length,
             )
+            tables.uploads.pop(fid, None)
             return "repeated" if same else "no_upload"
         if tables.uploads.pop(fid, None) is None:
             return "no_upload"
         older = tables.named(closing.dmid, closing.key)
         if older is not None:
             del tables.files[older.fid]
+            tables.uploads.pop(older.fid, None)
             self.queue_deletion(older.fid)
         tables.files[fid] = File(
             fid,

@@ -116,7 +116,8 @@ class TopologyCalls:
         """See `ITopology`."""
         await self.enter("delete_domain", dmid)
         tables = self.tables
-        if any(file.dmid == dmid for file in tables.files.values()):
+        files = (*tables.files.values(), *tables.uploads.values())
+        if any(one.dmid == dmid for one in files):
             raise errors.DomainHasFiles()
         if any(one == dmid and n != DEFAULT_CLASSID for one, n in tables.classes):
             raise errors.DomainHasClasses()
@@ -164,7 +165,8 @@ class TopologyCalls:
     async def delete_class(self, dmid: int, classid: int) -> None:
         """See `ITopology`."""
         await self.enter("delete_class", dmid, classid)
-        files = self.tables.files.values()
+        tables = self.tables
+        files = (*tables.files.values(), *tables.uploads.values())
         if any((one.dmid, one.classid) == (dmid, classid) for one in files):
             raise errors.ClassHasFiles()
         self.tables.classes.pop((dmid, classid), None)

@@ -32,6 +32,9 @@ class FileLimits(SynchronousTestCase):
         files = self.files
         self.assertIsNone(self.successResultOf(files.find(1, LONG)))
         self.assertIs(self.successResultOf(files.delete(1, LONG)), False)
+        self.assertIsNone(self.successResultOf(files.find(1, "a\0")))
+        self.assertIs(self.successResultOf(files.delete(1, "a\0")), False)
+        self.failureResultOf(files.rename(1, "a\0", "a"), UnknownKey)
         self.failureResultOf(files.rename(1, LONG, "a"), UnknownKey)
         self.assertIsNone(self.successResultOf(files.apply([Removal(1, "a")][:0])))
         self.assertIs(self.successResultOf(files.set_class(2**63, 1)), False)
@@ -39,12 +42,13 @@ class FileLimits(SynchronousTestCase):
         self.assertEqual(self.runner.transactions, [])
 
     def test_refused(self) -> None:
-        """What a row should hold and cannot is refused, NUL bytes everywhere."""
+        """What a row should hold and cannot is refused, and NUL bytes in lists."""
         files = self.files
         many = tuple(range(100, 200))
         for answer in (
-            files.find(1, "a\0"),
-            files.delete(1, "a\0"),
+            files.open_upload(1, "a\0", 0, (1,), None),
+            files.close_upload(Closing(1, 1, "a\0", 0, 1, ())),
+            files.rename(1, "a", "a\0"),
             files.list_keys(1, "a\0", "", 1),
             files.list_domain(1, "", "a\0", 1),
             files.rename(1, "a", LONG),

@@ -242,13 +242,17 @@ class Listening(SynchronousTestCase):
         self.links: list[FakeLink] = []
         self.away = False
         self.told: list[str] = []
+        self.defects: list[Exception] = []
+        self.answers: list[Any] = []
         self.listener = Listener(self.connect, self.clock, Random(1))  # type: ignore[arg-type]
 
     async def connect(self) -> FakeLink:
         """A new link."""
         if self.away:
             raise DatabaseAway()
-        self.links.append(FakeLink([]))
+        if self.defects:
+            raise self.defects.pop(0)
+        self.links.append(FakeLink(self.answers))
         return self.links[-1]
 
     def test_notices(self) -> None:
@@ -287,6 +291,20 @@ class Listening(SynchronousTestCase):
         self.assertEqual((len(self.links), len(self.told)), (2, 2))
         self.listener.stop()
         self.assertTrue(self.links[1].discarded)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_defects(self) -> None:
+        """Whatever an attempt fails with, there is another, on a link of its own."""
+        self.defects = [KeyError("x")]
+        self.answers = [ValueError("y"), DatabaseFault("z")]
+        self.listener.watch(lambda: self.told.append("a"))
+        self.listener.start()
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.clock.pump([0.1] * 20)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.told, ["a"])
+        self.assertEqual([one.discarded for one in self.links], [True, True, False])
+        self.listener.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_while_away(self) -> None:

@@ -142,6 +142,26 @@ class Connecting(PoolCase):
         self.pool.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_defects(self) -> None:
+        """Whatever an attempt fails with, it is logged and there is another."""
+        made: list[Any] = [KeyError("x"), OSError("y"), FakeLink()]
+
+        async def connect() -> Any:
+            answer = made.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        pool = Pool(connect, self.clock, 1, Random(1))
+        pool.start()
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(len(made), 2)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.successResultOf(pool.acquire(10))
+        pool.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_connected_too_late(self) -> None:
         """A connection that is made while we stop is closed."""
         made: Deferred[Any] = Deferred()

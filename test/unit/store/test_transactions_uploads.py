@@ -107,6 +107,19 @@ class Closes(SynchronousTestCase):
         self.assertIn("ON CONFLICT (dmid, dkey) DO UPDATE", said.sql)
         self.assertEqual(played.quietly("INSERT INTO file_to_delete2"), [(3,)])
 
+    def test_upload_left_behind(self) -> None:
+        """A live file of the upload's own fid is kept, under whatever key."""
+        some = [closing(5), closing(6, "new"), closing(7, "x")]
+        uploads_there = tuple((n, None, None, None) for n in (5, 6, 7))
+        found = rows(*uploads_there, (5, 1, "k", 3), (7, 1, "new", 3))
+        played = play(uploads.close_uploads(POSTGRES, some[:1]), found)
+        self.assertEqual(played.result, ["repeated"])
+        played = play(uploads.close_uploads(POSTGRES, some), found)
+        self.assertEqual(played.result, ["repeated", "closed", "no_upload"])
+        self.assertEqual(played.quietly("INSERT INTO file_to_delete2"), [(7,)])
+        self.assertEqual(played.quietly("INSERT INTO file "), [(6, 1, "new", 3, 0, 2)])
+        self.assertEqual(played.quietly("DELETE FROM tempfile"), [(5, 7), (6, 7)])
+
     def test_outcomes(self) -> None:
         """Each closing has its own; those that cannot be change nothing."""
         some = [closing(1, "new"), closing(2, "same"), closing(3, "other"), closing(4)]
