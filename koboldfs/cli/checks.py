@@ -33,8 +33,10 @@ _TIMES = ("start_time", "stop_time", "current_time")
 @click.group()
 @tracker_options
 def fsck() -> None:
-    """Check every file against its copies (where the tracker can: MogileFS's, and
-    a later version of ours)."""
+    """Check every file's copies.
+
+    For trackers that can: MogileFS's, and later versions of ours.
+    """
 
 
 @fsck.command("start")
@@ -137,8 +139,10 @@ def fsck_clearlog(context: Context) -> None:
 @click.group()
 @tracker_options
 def rebalance() -> None:
-    """Move copies between devices, as a policy says (where the tracker can:
-    MogileFS's, and a later version of ours)."""
+    """Move copies between devices, as a policy says.
+
+    For trackers that can: MogileFS's, and later versions of ours.
+    """
 
 
 @rebalance.command("policy")

@@ -205,7 +205,10 @@ def _flush(
             for number, temporary in written:
                 temporary.discard()
                 done.outcomes[number] = flush_failed(error)
-            written = []
+            # The failure may be that of their names, and a disk tells it only once:
+            # another flush that goes well proves nothing.
+            done.before = _unplace_all(disk, root, before, error)
+            return []
     if before and not names_too:
         done.before = _flush_names(disk, root, before)
     return written
@@ -235,10 +238,16 @@ def _flush_names(disk: IDisk, root: str, placed: Sequence[Placed]) -> list[Outco
         for folder in folders:
             disk.sync_folder(folder)
     except OSError as error:
-        for one in placed:
-            unplace(disk, root, one.relative, one.stored)
-        return [flush_failed(error) for _ in placed]
+        return _unplace_all(disk, root, placed, error)
     return [one.stored for one in placed]
+
+
+def _unplace_all(
+    disk: IDisk, root: str, placed: Sequence[Placed], error: OSError
+) -> list[Outcome]:
+    for one in placed:
+        unplace(disk, root, one.relative, one.stored)
+    return [flush_failed(error) for _ in placed]
 
 
 def flush_failed(error: OSError) -> FlushFailed:

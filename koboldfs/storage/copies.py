@@ -184,13 +184,25 @@ class Copies:
         return CopyStat(found.size, self.checksums.recall(devid, fid, found))
 
     async def digest(
-        self, target: Target, hashtype: int, *, background: bool
+        self,
+        target: Target,
+        hashtype: int,
+        *,
+        background: bool,
+        seconds: float | None = None,
     ) -> Checksum | None:
-        """Read a file's bytes now and digest them; None if it is not there."""
+        """Read a file's bytes now and digest them; None if it is not there. That
+        takes as long as the file is, or raises `DeviceUnavailable` after `seconds`."""
         device = self.folders.reading(target.devid)
         lane: LaneName = "background" if background else "digest"
         found = await self._ask(
-            device, lane, self._digest, device, target.relative, hashtype
+            device,
+            lane,
+            self._digest,
+            device,
+            target.relative,
+            hashtype,
+            seconds=seconds,
         )
         if found is None:
             return None
@@ -211,12 +223,19 @@ class Copies:
         closing = self.lanes.run(devid, "read", self.disk.close, fd)
         closing.addErrback(lambda failure: failure.trap(OSError) and None)
 
-    async def _ask(self, device: Device, lane: LaneName, work: Any, *args: Any) -> Any:
+    async def _ask(
+        self,
+        device: Device,
+        lane: LaneName,
+        work: Any,
+        *args: Any,
+        seconds: float | None = ANSWER_SECONDS,
+    ) -> Any:
         running = self.lanes.run(device.devid, lane, work, *args)
         try:
-            if lane in ("digest", "background"):
-                return await running  # as long as the file is
-            return await self._in_time(running, ANSWER_SECONDS, device)
+            if seconds is None:
+                return await running
+            return await self._in_time(running, seconds, device)
         except OSError as error:
             raise fault(error, f"dev{device.devid}") from error
 

@@ -127,6 +127,13 @@ class DeviceFolders:
                 found[devid] = FOREIGN
         return found
 
+    def in_use(self, devid: int) -> bool:
+        """See `IDeviceFolders`."""
+        try:
+            return bool(set(self.disk.names(self.folder(devid))) - {"lost+found"})
+        except OSError:
+            return False
+
     def claim(self, devid: int, cluster: str, host_name: str) -> None:
         """See `IDeviceFolders`."""
         folder = self.folder(devid)
@@ -208,17 +215,29 @@ class DeviceFolders:
 
     # --- serving
 
+    @property
+    def alone(self) -> bool:
+        """Whether no cluster is known: every folder is a device then."""
+        return self._wanted is None
+
     def devices(self) -> list[Device]:
         """All that are or should be here, by number."""
         return [self._devices[devid] for devid in sorted(self._devices)]
 
     def reading(self, devid: int) -> Device:
-        """The device, if its files can be read now. Raises `NoDevice` for one that
-        is not here, `DeviceUnavailable` for one that should be, or may be."""
+        """The device, if its files can be read now. Raises `DeviceUnavailable` for
+        one that should be here, or may be, `NoDevice` for one that is not.
+
+        Only who is alone, and always was, knows what is not here. In a cluster others
+        may know of a device before this node does, or believe it here when it is not:
+        none of its copies may be taken for missing then.
+        """
         device = self._devices.get(devid)
         if device is None:
             if not self._looked:
                 raise DeviceUnavailable("the node has not looked at its devices yet")
+            if not self.alone or self._remembered:
+                raise DeviceUnavailable(f"dev{devid} is not served by this node")
             raise NoDevice(f"dev{devid} is not on this node")
         if device.trouble:
             raise DeviceUnavailable(f"dev{devid} is not available: {device.trouble}")

@@ -25,7 +25,13 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
-from koboldfs.errors import CopyMissing, KoboldError, NodeFault, NodeUnreachable
+from koboldfs.errors import (
+    CopyMissing,
+    DeviceUnavailable,
+    KoboldError,
+    NodeFault,
+    NodeUnreachable,
+)
 
 #: Connections to one host: enough to keep its disks busy with small files.
 MAX_CONNECTIONS_PER_HOST = 16
@@ -33,6 +39,9 @@ MAX_CONNECTIONS_PER_HOST = 16
 CONNECT_SECONDS = 5.0
 #: A transfer that makes no progress for this long has failed (seconds).
 PROGRESS_SECONDS = 30.0
+#: A sink that wants no more for this long is one whose disk hangs (seconds); it may
+#: wait for long flushes, its own and those of others.
+SINK_SECONDS = 120.0
 #: A connection that nobody used for this long is closed (seconds); shorter than the
 #: time after which storage nodes close them.
 IDLE_SECONDS = 30.0
@@ -89,7 +98,8 @@ class PeerConnection(Protocol):
 
     def fetch(self, request: bytes, sink: IBodySink) -> Deferred[None]:
         """Send the request; fires when the whole body is with the sink. Raises
-        `CopyMissing`, `NodeFault`, `NodeUnreachable`, or what the sink does not want.
+        `CopyMissing`, `NodeFault`, `NodeUnreachable`, `DeviceUnavailable` when the
+        sink hangs, or what the sink does not want.
         """
         self._parser = httptools.HttpResponseParser(self)
         self._sink = sink
@@ -107,10 +117,11 @@ class PeerConnection(Protocol):
             self._fail(error)
 
     def pause(self) -> None:
-        """The sink has enough. Its slowness is not the peer's."""
+        """The sink has enough. Its slowness is not the peer's; but a sink that hangs
+        holds a connection, so after `SINK_SECONDS` this is `DeviceUnavailable`."""
         if not self._paused and self._result is not None:
             self._paused = True
-            self._set_deadline(None, self._stalled)
+            self._set_deadline(SINK_SECONDS, self._sink_hangs)
             self.transport.pauseProducing()
 
     def resume(self) -> None:
@@ -126,7 +137,7 @@ class PeerConnection(Protocol):
             self.transport.abortConnection()  # nobody asked
             return
         self.answered = True
-        if self._deadline is not None:
+        if self._deadline is not None and not self._paused:
             self._deadline.reset(PROGRESS_SECONDS)
         if not self._head_done:
             self._headers_bytes += len(data)
@@ -201,6 +212,9 @@ class PeerConnection(Protocol):
 
     def _stalled(self) -> None:
         self._fail(NodeUnreachable("the source sent nothing for too long"))
+
+    def _sink_hangs(self) -> None:
+        self._fail(DeviceUnavailable("the disk took nothing for too long"))
 
     def _close(self) -> None:
         self.reusable = False

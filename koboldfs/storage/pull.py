@@ -17,7 +17,8 @@ from zope.interface import Interface, implementer
 from koboldfs.errors import CopyCorrupt, UnknownHost
 from koboldfs.model.entities import OWN_HASHTYPE, Checksum
 from koboldfs.model.fid import uri
-from koboldfs.storage.copies import Copies
+from koboldfs.storage.copies import FINISH_SECONDS, Copies
+from koboldfs.storage.digests import ReadFailed
 from koboldfs.storage.fetch import IBodySink, PeerClient, PeerConnection
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import Upload
@@ -25,6 +26,12 @@ from koboldfs.wire.http import Target, copy_target
 
 #: Pulls under way at a time, on all devices; others wait their turn.
 MAX_PULLS = 64
+#: Pulls under way into one device: fewer than `MAX_CONNECTIONS_PER_HOST`, so that a
+#: disk which hangs takes from the others neither all turns nor a source's connections.
+MAX_PULLS_PER_DEVICE = 12
+#: A copy that is there is read at least as fast as this, or its disk hangs (bytes a
+#: second); `FINISH_SECONDS` come on top, for those that wait before it.
+SLOWEST_READ = 1024 * 1024
 
 
 class IPeers(Interface):
@@ -91,21 +98,31 @@ class Puller:
         self._client = client
         self._peers = peers
         self._turns = DeferredSemaphore(MAX_PULLS)
+        self._device_turns: dict[int, DeferredSemaphore] = {}
 
     async def pull(self, request: PullRequest) -> Checksum:
-        """Have the copy, and return our checksum of it. A copy that is there with that
-        size and checksum is left as it is.
+        """Have the copy, and return our checksum of it. A copy that is there is left
+        as it is when its bytes, read now, have that size and checksum.
 
         Raises `UnknownHost`, `CopyMissing` or `CopyCorrupt` for the source,
         `NodeUnreachable` or `NodeFault` for its host, and what an upload raises.
         """
-        await self._turns.acquire()
+        devid = request.devid
+        self._copies.folders.writing(devid)
+        if devid not in self._device_turns:
+            self._device_turns[devid] = DeferredSemaphore(MAX_PULLS_PER_DEVICE)
+        await self._device_turns[devid].acquire()
         try:
-            self._copies.folders.writing(request.devid)
-            known = await self._already(request)
-            return known if known is not None else await self._fetch(request)
+            await self._turns.acquire()
+            try:
+                # What was true before the wait need not be true after it.
+                self._copies.folders.writing(devid)
+                known = await self._already(request)
+                return known if known is not None else await self._fetch(request)
+            finally:
+                self._turns.release()
         finally:
-            self._turns.release()
+            self._device_turns[devid].release()
 
     async def _already(self, request: PullRequest) -> Checksum | None:
         wanted = request.checksum
@@ -114,10 +131,15 @@ class Puller:
         found = await self._copies.copy_stat(request.devid, request.fid)
         if found is None or found.size != request.size:
             return None
-        checksum = found.checksum
-        if checksum is None:
-            target = copy_target(request.devid, request.fid)
-            checksum = await self._copies.digest(target, OWN_HASHTYPE, background=False)
+        # Never the remembered checksum: that of a copy which has rotted since is right.
+        target = copy_target(request.devid, request.fid)
+        seconds = FINISH_SECONDS + request.size / SLOWEST_READ
+        try:
+            checksum = await self._copies.digest(
+                target, OWN_HASHTYPE, background=False, seconds=seconds
+            )
+        except ReadFailed:
+            return None  # a copy that cannot be read is no copy
         return checksum if checksum == wanted else None
 
     async def _fetch(self, request: PullRequest) -> Checksum:

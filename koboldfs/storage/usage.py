@@ -16,7 +16,8 @@ in sorted order, sizes in KiB, and two lines of our own:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -49,6 +50,7 @@ USAGE_SECONDS = 10.0
 #: The device number under which the docroot itself has a lane; no device has it.
 DOCROOT_LANE = 0
 DISKSTATS = "/proc/diskstats"
+_T = TypeVar("_T")
 
 
 class Watch:
@@ -89,15 +91,18 @@ class Watch:
             self._loop.stop()
 
     def look(self) -> None:
-        """One round: which folders are there, then each device by itself. Does not
-        wait for slow disks; their results count when they come."""
-        if not self._listing:
+        """One round: each device by itself and, alone, which folders are new. Does not
+        wait for slow disks; their results count when they come. One that hangs holds
+        up the list of the folders, too, but not the look at the others."""
+        for device in self._folders.devices():
+            self.look_at(device)
+        if self._folders.alone and not self._listing:
             self._listing = True
             listing = self._lanes.run(
                 DOCROOT_LANE, "check", self._folders.folder_numbers
             )
-            listing.addCallbacks(self._folders.adopt, self._unlisted)
-            listing.addCallback(self._listed)
+            listing.addBoth(self._listed)
+            listing.addCallbacks(self._adopt, self._unlisted)
             listing.addErrback(self._defect)
 
     def _unlisted(self, failure: Failure) -> None:
@@ -110,10 +115,16 @@ class Watch:
     def _defect(self, failure: Failure) -> None:
         self._log.failure("looking at devices failed", failure=failure)
 
-    def _listed(self, result: None) -> None:
+    def _listed(self, result: _T) -> _T:
         self._listing = False
+        return result
+
+    def _adopt(self, numbers: Sequence[int]) -> None:
+        known = self._folders.devices()
+        self._folders.adopt(numbers)
         for device in self._folders.devices():
-            self.look_at(device)
+            if device not in known:
+                self.look_at(device)
 
     def look_at(self, device: Device) -> None:
         """Look at one device, unless that is under way."""

@@ -91,8 +91,8 @@ class Gathering(SynchronousTestCase):
         self.failureResultOf(bad, CopyCorrupt)
 
     def test_failed_flush(self) -> None:
-        """A flush that fails leaves none of the batch behind; the batch before gets
-        a flush of its own names, which may go well; the next one works."""
+        """A flush that fails leaves none of the batch behind, and none of the batch
+        before if it was for both, whatever a later flush says; the next one works."""
         for call in ("sync", "sync_folder"):
             first = self.writes.add(small(1))
             results = [self.writes.add(small(number)) for number in (2, 3)]
@@ -102,8 +102,12 @@ class Gathering(SynchronousTestCase):
             self.node.disk.disarm()
             for one in results:
                 self.failureResultOf(one, FlushFailed)
-            self.successResultOf(first)
-            self.assertEqual(list(self.node.files()), [small(1).relative])
+            if call == "sync":
+                self.failureResultOf(first, FlushFailed)
+                self.assertEqual(self.node.files(), {})
+            else:
+                self.successResultOf(first)
+                self.assertEqual(list(self.node.files()), [small(1).relative])
         again = self.writes.add(small(2))
         self.lanes.step()
         self.successResultOf(again)

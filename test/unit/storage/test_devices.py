@@ -254,8 +254,21 @@ class InACluster(FoldersCase):
         self.look()
         self.assertEqual(self.served(), [1])
         self.folders.serve("cluster", "host", [])
-        with self.assertRaises(NoDevice):
-            self.folders.reading(1)
+        self.assertEqual(self.served(), [])
+
+    def test_nothing_is_not_here(self) -> None:
+        """A device that is not served is unavailable in a cluster, and for a node that
+        was in one until it knows more; never not here, as if its files were gone."""
+        self.folders.serve("cluster", "host", [])
+        again = DeviceFolders(Path(DOCROOT), Path("/data/node.json"), self.disk)
+        again.load()
+        again.adopt([])
+        for folders in (self.folders, again):
+            for devid in (1, 9):
+                with self.assertRaises(DeviceUnavailable):
+                    folders.reading(devid)
+                with self.assertRaises(DeviceUnavailable):
+                    folders.writing(devid)
 
     def test_unmarked(self) -> None:
         """A device without a marker is known and not available."""

@@ -11,11 +11,18 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from koboldfs.errors import CopyCorrupt, CopyMissing, NodeFault, NodeUnreachable
+from koboldfs.errors import (
+    CopyCorrupt,
+    CopyMissing,
+    DeviceUnavailable,
+    NodeFault,
+    NodeUnreachable,
+)
 from koboldfs.storage.fetch import (
     IDLE_SECONDS,
     MAX_CONNECTIONS_PER_HOST,
     PROGRESS_SECONDS,
+    SINK_SECONDS,
     IBodySink,
     PeerClient,
     PeerConnection,
@@ -185,13 +192,25 @@ class Flow(FetchCase):
         sink.congested = True
         wire = self.say(OK[:-2])
         self.assertFalse(wire.reading)
-        self.clock.advance(10 * PROGRESS_SECONDS)
+        self.clock.advance(1)
+        self.say(OK[-2:-1])  # was on its way
+        self.clock.advance(SINK_SECONDS - 2)
         self.assertNoResult(running)
         sink.congested = False
         self.started[0].resume()
         self.assertTrue(wire.reading)
-        self.say(OK[-2:])
+        self.say(OK[-1:])
         self.successResultOf(running)
+
+    def test_hanging_sink(self) -> None:
+        """A sink that stays congested loses its connection, by a fault of its own."""
+        sink = Sink()
+        running = self.fetch(sink)
+        sink.congested = True
+        wire = self.say(OK[:-2])
+        self.clock.advance(SINK_SECONDS)
+        self.failureResultOf(running, DeviceUnavailable)
+        self.assertTrue(wire.aborted)
 
     def test_given_up(self) -> None:
         """Whoever wants no more ends it with a reason; later that changes nothing."""

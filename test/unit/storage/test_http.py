@@ -129,6 +129,16 @@ class Reading(DoorCase):
                 found = self.ask(get(method=method, path=path.encode()))
                 self.assertEqual(found[0], 404, path)
 
+    def test_not_served_in_a_cluster(self) -> None:
+        """A device that is not served is no reason to take a copy for missing."""
+        self.node.folders.serve("cluster", "host", [])
+        for number in (1, 9):
+            path = uri(number, 7).encode()
+            for method in (b"GET", b"HEAD", b"DELETE"):
+                found = self.ask(get(method=method, path=path))
+                self.assertEqual(found[0], 503, (method, path))
+            self.assertEqual(self.ask(put(b"x", path=path))[0], 503)
+
     def test_long_files(self) -> None:
         """A file of many pieces is streamed, in order, and closed."""
         data = b"".join(bytes([n % 256]) * 999 for n in range(700))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from hashlib import md5
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from koboldfs.errors import (
     CopyCorrupt,
     CopyMissing,
+    DeviceUnavailable,
     DiskFull,
     NodeUnreachable,
     NoDevice,
@@ -20,13 +23,22 @@ from koboldfs.errors import (
 )
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum
 from koboldfs.storage.disk import ReadOnly
-from koboldfs.storage.fetch import PeerClient
-from koboldfs.storage.pull import IPeers, NoPeers, Puller, PullRequest
+from koboldfs.storage.fetch import MAX_CONNECTIONS_PER_HOST, SINK_SECONDS, PeerClient
+from koboldfs.storage.lanes import ILanes, LaneName
+from koboldfs.storage.pull import (
+    MAX_PULLS,
+    MAX_PULLS_PER_DEVICE,
+    IPeers,
+    NoPeers,
+    Puller,
+    PullRequest,
+)
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES
 from koboldfs.wire.http import copy_target
 from test.fakes.disk import FaultyDisk
-from test.fakes.storage_node import FakeNode, Wire, lose
+from test.fakes.lanes import InlineLanes
+from test.fakes.storage_node import DOCROOT, FakeNode, Wire, lose
 
 ADDRESS = ("10.0.0.1", 7500)
 PIECE_BYTES = 65536
@@ -120,7 +132,7 @@ class Pulls(PullCase):
         self.assertEqual(self.node.memory.open_count, 0)
 
     def test_already_there(self) -> None:
-        """A copy that is right is left alone, known from memory or by reading."""
+        """A copy whose bytes are right is left alone."""
         stored = self.put(b"data", self.source, 1)
         self.successResultOf(self.pull(4, stored.checksum))
         self.assertEqual(self.asked, 1)
@@ -139,6 +151,19 @@ class Pulls(PullCase):
         self.put(b"rott", self.node, 2)
         self.assertEqual(self.successResultOf(self.pull(4)), stored.checksum)
         self.assertEqual(self.asked, 2)
+
+    def test_rotted_one_is_replaced(self) -> None:
+        """A copy that is remembered as right, and is not any more or cannot be read,
+        is healed."""
+        stored = self.put(b"data", self.source, 1)
+        self.successResultOf(self.pull(4, stored.checksum))
+        path = copy_target(2, 7).relative
+        self.node.memory._node(f"{DOCROOT}/dev2/{path}").data[:] = b"rott"
+        self.successResultOf(self.pull(4, stored.checksum))
+        self.assertEqual(self.node.files(2), {path: b"data"})
+        self.node.disk.arm(1, errno.EIO, only=("read",))
+        self.successResultOf(self.pull(4, stored.checksum))
+        self.assertEqual(self.asked, 3)
 
     def test_corrupt_sources(self) -> None:
         """Other bytes, fewer, or more than said: nothing is stored, and what was
@@ -204,3 +229,59 @@ class Pulls(PullCase):
         self.node.folders.devices()[1].refusal = "a test"
         self.failureResultOf(self.pull(4), ReadOnly)
         self.nothing_there()
+
+
+@implementer(ILanes)
+class HangingLanes(InlineLanes):
+    """Nothing ever comes of the work of device 2 in these lanes."""
+
+    def __init__(self, *lanes: LaneName) -> None:
+        self.hanging = lanes
+
+    def run(
+        self, devid: int, lane: LaneName, work: Callable[..., Any], *arguments: Any
+    ) -> Deferred[Any]:
+        """See `ILanes`."""
+        if devid == 2 and lane in self.hanging:
+            return Deferred()
+        return super().run(devid, lane, work, *arguments)
+
+
+class HangingDisk(PullCase):
+    """Device 2 of the node hangs, and nobody has noticed yet."""
+
+    def hang(self, *lanes: LaneName) -> None:
+        """From now on."""
+        self.node.copies.lanes = HangingLanes(*lanes)
+
+    def test_gives_up(self) -> None:
+        """Whatever a pull waits for, it fails with the fault of its own disk."""
+        assert MAX_PULLS_PER_DEVICE < MAX_CONNECTIONS_PER_HOST < MAX_PULLS
+        for blocks in (1, 4, 30):
+            data = b"d" * blocks * SMALL_BYTES
+            stored = self.put(data, self.source, 1)
+            for lanes in (("batch", "write"), ("digest",)):
+                self.node.copies.lanes = InlineLanes()
+                self.node.copies._small.clear()
+                self.put(data, self.node, 2)
+                self.node.copies._small.clear()
+                self.hang(*lanes)
+                checksum = stored.checksum if lanes == ("digest",) else None
+                pulling = self.pull(len(data), checksum)
+                self.node.clock.advance(SINK_SECONDS - 1)
+                self.assertNoResult(pulling)
+                self.node.clock.advance(6)
+                self.failureResultOf(pulling, DeviceUnavailable)
+
+    def test_others_go_on(self) -> None:
+        """Pulls to a disk that works do not wait for those to one that hangs."""
+        data = b"d" * 30 * SMALL_BYTES
+        self.put(data, self.source, 1)
+        self.hang("batch", "write")
+        hanging = [self.pull(len(data)) for _ in range(2 * MAX_PULLS)]
+        self.successResultOf(self.pull(len(data), devid=1))
+        self.assertEqual(self.asked, MAX_PULLS_PER_DEVICE + 1)
+        self.node.folders.devices()[1].trouble = "it does not answer"
+        self.node.clock.advance(SINK_SECONDS)
+        for one in hanging:
+            self.failureResultOf(one, DeviceUnavailable)

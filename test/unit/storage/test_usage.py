@@ -92,7 +92,6 @@ class Hanging(SynchronousTestCase):
     def test_hanging_device(self) -> None:
         """A device that hangs becomes unavailable, and comes back; others go on."""
         self.node.watch.look()
-        self.lanes.step()  # the docroot's list
         hanging = self.lanes.jobs.pop(0)
         for _ in range(4):
             self.node.clock.advance(CHECK_DEADLINE_SECONDS / 3)
@@ -107,9 +106,28 @@ class Hanging(SynchronousTestCase):
         self.assertEqual(first.observed, "writeable")
 
     def test_hanging_docroot(self) -> None:
-        """Looks do not pile up when the docroot hangs."""
+        """When the docroot's list hangs, as it does on the folder of one disk that
+        does, looks do not pile up and those at known devices go on."""
+        first, second = self.node.folders.devices()
+        self.node.watch.look()
+        listing = self.lanes.jobs.pop()
+        hanging = self.lanes.jobs.pop(0)
         for _ in range(5):
+            self.node.clock.advance(CHECK_DEADLINE_SECONDS / 3)
+            second.trouble = "the last look"
             self.node.watch.look()
+            self.lanes.run_all()
+            self.assertEqual(second.observed, "writeable")
+        self.assertEqual(first.observed, "unreachable")
+        self.node.memory.make_folders(f"{DOCROOT}/dev3")
+        self.lanes.jobs += [hanging, listing]
+        self.lanes.run_all()
+        observed = [one.observed for one in self.node.folders.devices()]
+        self.assertEqual(observed, ["writeable"] * 3)
+
+    def test_no_list_in_a_cluster(self) -> None:
+        """A node that is told what to serve does not list its docroot."""
+        self.node.folders.serve("cluster", "host", [2])
         self.assertEqual(len(self.lanes.jobs), 1)
 
     def test_hanging_test(self) -> None:

@@ -6,6 +6,7 @@ import errno
 from hashlib import md5, sha1, sha256
 
 from koboldfs import __version__, errors
+from koboldfs.model.fid import uri
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.verbs import code_of
 from koboldfs.wire.sidechannel import VERBS, SyntaxFault
@@ -92,6 +93,23 @@ class Verbs(SideCase):
             "pull devid=1&fid=7&size=4&fromdevid=2&host=x&checksum=MD5:1",
         ):
             self.refused("bad_request", text)
+
+    def test_not_served_in_a_cluster(self) -> None:
+        """A device that is not served is neither one whose copies are missing nor one
+        from which they are deleted."""
+        self.node.folders.serve("cluster", "host", [])
+        for number in (1, 9):
+            copy = f"devid={number}&fid=7"
+            for text in (
+                f"stat {copy}",
+                f"digest {copy}&type=MD5",
+                f"delete {copy}",
+                f"pull {copy}&size=4&fromdevid=2&host=x",
+            ):
+                self.refused("no_device", text)
+            for word in ("size", "MD5"):
+                (line,) = self.ask(f"{word} {uri(number, 7)}")
+                self.assertEqual(line[:6], "ERROR:")
 
     def test_error_codes(self) -> None:
         """Each kind of trouble has its own code."""
