@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__version__ = "1.0.0.dev0"
+from koboldfs.version import __version__ as __version__
+
 __all__ = ["Client", "ClientPool", "TransactionalClientPool"]
 
 if TYPE_CHECKING:

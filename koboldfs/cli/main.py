@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 
 import click
 
-from koboldfs import __version__
 from koboldfs.cli import admin, checks, files, status
 from koboldfs.cli.context import (
     Context,
@@ -27,6 +26,7 @@ from koboldfs.cli.context import (
     trackers_option,
 )
 from koboldfs.cli.output import meaning, printable
+from koboldfs.version import __version__
 
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM

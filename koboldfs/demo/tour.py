@@ -22,7 +22,7 @@ from typing import Any, NoReturn, TypeVar
 
 from attrs import define, field, frozen
 
-from koboldfs import __version__, errors
+from koboldfs import errors
 from koboldfs.demo.nodes import (
     ADDRESSES,
     DOMAIN,
@@ -35,6 +35,7 @@ from koboldfs.demo.nodes import (
 from koboldfs.demo.screen import Screen
 from koboldfs.native_client import Client
 from koboldfs.tracker_client import TrackerClient, numbered
+from koboldfs.version import __version__
 
 #: No step of the tour may take longer; most take less than two.
 STEP_SECONDS = 40.0

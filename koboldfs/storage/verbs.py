@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from koboldfs import __version__, errors
+from koboldfs import errors
 from koboldfs.model.entities import HASH_TYPES
 from koboldfs.model.fid import MAX_FID
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.pull import Puller, PullRequest
+from koboldfs.version import __version__
 from koboldfs.wire.http import copy_target
 from koboldfs.wire.sidechannel import Request, SyntaxFault, parse_checksum
 

@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from koboldfs import __version__
 from koboldfs.errors import ConfigError
 from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.database import Database
@@ -27,6 +26,7 @@ from koboldfs.store.sqlite import SqliteRunner, one_thread
 from koboldfs.store.statements import statements_for
 from koboldfs.store.topology import SmallTables
 from koboldfs.store.transactions_schema import prepare
+from koboldfs.version import __version__
 
 #: What a PostgreSQL URL may begin with; libpq knows both.
 _POSTGRESQL = ("postgresql://", "postgres://")

@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from koboldfs import __version__
 from koboldfs.tracker.ports import IJobControl
 from koboldfs.tracker.stats import Statistics
 from koboldfs.tracker.watchers import Watcher, Watchers
+from koboldfs.version import __version__
 from koboldfs.wire.tracker import AdminLine, format_lines, printable
 
 MOGILEFS_JOBS = (

@@ -16,11 +16,12 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from koboldfs import __version__, errors
+from koboldfs import errors
 from koboldfs.model.entities import Checksum, Located
 from koboldfs.tracker.native_body import Body, ClientGaveUp, ClientLost
 from koboldfs.tracker.native_download import SMALL_BYTES, Download
 from koboldfs.tracker.native_session import Session
+from koboldfs.version import __version__
 from koboldfs.wire import native
 from koboldfs.wire.native import Code, Command, ValueFault
 
