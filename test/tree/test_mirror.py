@@ -14,6 +14,7 @@ ELSEWHERE = {
     "interfaces.py": "test/contract",
     "assembly.py": "test/functional/test_service.py",
     "tap.py": "test/functional/test_service.py",
+    "version.py": "test/tree/test_packaging.py",
     "store": "test/contract/test_store_sqlite.py",
     "client/channels.py": "test/unit/client/test_nodes.py",
     "client/connecting.py": "test/unit/client/test_http.py",

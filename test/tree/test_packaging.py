@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import koboldfs
+from koboldfs import version
 from test.tree.source import ROOT, modules
 
 #: Names under which a distribution is imported, where that is another one.
@@ -44,3 +46,13 @@ class Packaging(SynchronousTestCase):
         }
         ours = {"koboldfs", *sys.stdlib_module_names, *OPTIONAL}
         self.assertEqual(imported - ours, required())
+
+    def test_version(self) -> None:
+        """The package has the version that the metadata takes, in PEP 440's form."""
+        self.assertIn("koboldfs.version.__version__", self.project())
+        self.assertEqual(koboldfs.__version__, version.__version__)
+        self.assertRegex(version.__version__, r"^[0-9]+\.[0-9]+\.[0-9]+(\.dev[0-9]+)?$")
+
+    def project(self) -> str:
+        """What pyproject.toml says."""
+        return (ROOT / "pyproject.toml").read_text("utf-8")
