@@ -321,8 +321,9 @@ class IDeviceFolders(Interface):
         """Device number -> `storage.disk.Marker` or None for a folder without one."""
 
     def in_use(devid: int) -> bool:
-        """Whether there is anything in the folder. In that of a device that a cluster
-        has had for long there is; if not, its disk is probably not mounted."""
+        """Whether there is more in the folder than every node writes by itself. In that
+        of a device that a cluster has had for long there is; if not, its disk is
+        probably not mounted."""
 
     def claim(devid: int, cluster: str, host_name: str) -> None:
         """Make (or mark) the folder of a device. Raises `DeviceUnavailable`."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -67,7 +68,7 @@ def addresses_of(servers: Sequence[str] | str) -> list[Address]:
     return [parse_address(server) for server in servers]
 
 
-class Files:
+class Files(ABC):
     """What can be done with the files of a domain; see `Client`.
 
     Whoever provides it says how something is run on a server, in `_run`.
@@ -75,8 +76,9 @@ class Files:
 
     _domain: bytes
 
+    @abstractmethod
     def _run(self, act: Callable[[Exchange], T], *, repeatable: bool = True) -> T:
-        raise NotImplementedError
+        """What `act` returns when it is run on a server."""
 
     def _change(self, act: Callable[[Exchange], T], *, repeatable: bool = True) -> T:
         """As `_run`, for what belongs into a transaction if there is one."""

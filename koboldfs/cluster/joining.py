@@ -227,8 +227,8 @@ class Membership(Service):
         if self._folders.in_use(devid):
             return None
         return (
-            "the cluster knows it, but the folder is empty; is its disk mounted? If "
-            f"this is right, say so by making a file in it (dev{devid}/usage)"
+            "the cluster knows it, but there are no files in it; is its disk mounted? "
+            f"If this is right, say so by making the folder dev{devid}/0"
         )
 
     async def _make_devices(

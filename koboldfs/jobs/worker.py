@@ -11,6 +11,7 @@ and what became of them is reported in batches that form while a report is under
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -175,7 +176,7 @@ class Driver(Service):
 
 
 @implementer(IWorker)
-class QueueWorker(Generic[Row, Report]):
+class QueueWorker(ABC, Generic[Row, Report]):
     """Works off a leased queue, up to `parallel` rows at once.
 
     Subclasses say how rows are taken, worked on and reported.
@@ -196,25 +197,25 @@ class QueueWorker(Generic[Row, Report]):
         self._room: Deferred[None] | None = None
         self._stopping = False
 
+    @abstractmethod
     async def take(self, limit: int) -> list[Row]:
         """Lease up to `limit` rows."""
-        raise AssertionError("a subclass says how")
 
+    @abstractmethod
     async def work(self, row: Row) -> Report:
         """Do what the row asks; must not raise `KoboldError`."""
-        raise AssertionError("a subclass says how")
 
+    @abstractmethod
     async def report(self, reports: list[Report]) -> None:
         """Record what became of rows."""
-        raise AssertionError("a subclass says how")
 
+    @abstractmethod
     async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
         """Say that these are still being worked on."""
-        raise AssertionError("a subclass says how")
 
+    @abstractmethod
     def number(self, row: Row) -> int:
         """The fid of a row: one that is under way is not begun again."""
-        raise AssertionError("a subclass says how")
 
     def want(self, parallel: int) -> None:
         """See `IWorker`; one worker of MogileFS counts for the usual many rows."""

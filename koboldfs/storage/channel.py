@@ -15,6 +15,7 @@ noticed) is in this room:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -126,7 +127,7 @@ def _ignore(data: bytes) -> None:
     """What follows bytes that could not be understood is not understood either."""
 
 
-class BodyRequest(Request):
+class BodyRequest(Request, ABC):
     """A request whose body is streamed: what `HTTPChannel` calls, by better names.
 
     Subclasses implement `begin` (the headers are in; `length` None: chunked), `take`
@@ -177,21 +178,21 @@ class BodyRequest(Request):
             self.ruined = True
             self.lost()
 
+    @abstractmethod
     def begin(self, length: int | None) -> None:
         """See the class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, data: bytes) -> None:
         """See the class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answer(self) -> None:
         """See the class."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lost(self) -> None:
         """See the class."""
-        raise NotImplementedError
 
 
 class StorageSite(ServerFactory):

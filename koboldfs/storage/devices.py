@@ -47,6 +47,9 @@ from koboldfs.storage.disk import (
 from koboldfs.storage.temporary import remove_abandoned
 
 MEMORY_VERSION = 1
+#: What is in every folder soon, whether files are or not: a new file system's own, what
+#: any storage node writes by itself, and what a tracker's monitor does.
+_SOON_THERE = frozenset({"lost+found", OWN_FOLDER, "usage", "test-write"})
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -130,7 +133,7 @@ class DeviceFolders:
     def in_use(self, devid: int) -> bool:
         """See `IDeviceFolders`."""
         try:
-            return bool(set(self.disk.names(self.folder(devid))) - {"lost+found"})
+            return bool(set(self.disk.names(self.folder(devid))) - _SOON_THERE)
         except OSError:
             return False
 

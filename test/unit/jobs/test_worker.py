@@ -273,12 +273,9 @@ class QueueWorkers(WorldCase):
             step.addErrback(lambda failure: failure.trap(DatabaseAway))
 
     def test_abstract(self) -> None:
-        """A subclass must say how rows are taken, worked on and reported."""
-        bare: QueueWorker[int, str] = QueueWorker()
-        calls = bare.take(1), bare.work(1), bare.report([]), bare.keep_leases([], 1)
-        for call in calls:
-            self.failureResultOf(start(call), AssertionError)
-        self.assertRaises(AssertionError, bare.number, 1)
+        """A subclass must say how rows are taken, worked on, reported and kept."""
+        words = {"take", "work", "report", "keep_leases", "number"}
+        self.assertEqual(QueueWorker.__abstractmethods__, words)
 
 
 class PeriodicWorkers(WorldCase):

@@ -15,6 +15,7 @@ from koboldfs.jobs.worker import (
     KEEP_SECONDS,
     LEASE_SECONDS,
     LONGEST_REST_SECONDS,
+    STOP_SECONDS,
     Driver,
     Status,
 )
@@ -181,6 +182,20 @@ class Drivers(WorldCase):
         self.assertNoResult(done)
         self.worker.stopping.callback(None)
         self.successResultOf(done)
+
+    def test_stop_does_not_wait_for_ever(self) -> None:
+        """A long copy does not keep the program from ending; what it says when it ends
+        after all disturbs nobody."""
+        self.worker.stopping = Deferred()
+        driver = Driver(self.worker, self.clock)
+        driver.startService()
+        done = start(driver.stopService())
+        self.clock.advance(STOP_SECONDS - 0.1)
+        self.assertNoResult(done)
+        self.clock.advance(0.2)
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.worker.stopping.callback(None)
 
     def test_stop_without_start(self) -> None:
         """What was never started is stopped at once."""

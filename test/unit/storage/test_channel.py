@@ -271,12 +271,5 @@ class Sites(ChannelCase):
 
     def test_abstract(self) -> None:
         """`BodyRequest` itself answers nothing."""
-        request = BodyRequest(self.channel)
-        for call in (
-            lambda: request.begin(0),
-            lambda: request.take(b""),
-            request.answer,
-            request.lost,
-        ):
-            with self.assertRaises(NotImplementedError):
-                call()
+        words = {"begin", "take", "answer", "lost"}
+        self.assertEqual(BodyRequest.__abstractmethods__, words)

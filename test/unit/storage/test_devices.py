@@ -14,6 +14,7 @@ from koboldfs.storage.devices import DeviceFolders
 from koboldfs.storage.disk import (
     FOREIGN,
     MARKER_NAME,
+    OWN_FOLDER,
     TEMPORARY_FOLDER,
     Marker,
     ReadOnly,
@@ -150,6 +151,20 @@ class Claims(FoldersCase):
             self.assertEqual(self.folders.found()[devid], found)
             memory = json.loads(self.disk.files("/data")["node.json"])
             self.assertEqual(memory["devices"][str(devid)], found.uuid)
+
+    def test_in_use(self) -> None:
+        """A folder is in use when there is more in it than a new file system has and
+        a node writes there while it is alone."""
+        self.look()
+        self.assertIn("usage", self.disk.names(DEV1))
+        self.assertIn(OWN_FOLDER, self.disk.names(DEV1))
+        self.assertFalse(self.folders.in_use(1))
+        self.disk.make_folders(f"{DEV1}/lost+found")
+        self.disk.make_folders(f"{DEV1}/test-write")
+        self.assertFalse(self.folders.in_use(1))
+        self.assertFalse(self.folders.in_use(7))
+        self.disk.make_folders(f"{DEV1}/0")
+        self.assertTrue(self.folders.in_use(1))
 
     def test_claim_survives_a_crash(self) -> None:
         """Marker and memory are on stable storage when the claim is made."""

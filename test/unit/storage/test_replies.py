@@ -57,6 +57,9 @@ class Answering(SynchronousTestCase):
             def begin(self, length: int | None) -> None:
                 """See `BodyRequest`."""
 
+            def take(self, data: bytes) -> None:
+                """See `BodyRequest`."""
+
             def answer(self) -> None:
                 """See `BodyRequest`."""
                 outer.say(self)
