@@ -15,9 +15,12 @@ from zope.interface import Attribute, Interface
 from koboldfs.model.entities import (
     Checksum,
     Closing,
+    CopyChange,
     CopyStat,
     Deletion,
     DeletionDone,
+    FsckEvent,
+    FsckLogRow,
     Host,
     HostReport,
     Located,
@@ -26,6 +29,8 @@ from koboldfs.model.entities import (
     Replication,
     ReplicationDone,
     StorageClass,
+    Task,
+    TaskDone,
     Topology,
     Upload,
 )
@@ -233,6 +238,71 @@ class IQueues(Interface):
         """Rows in ``replicate``, ``delete``, ``upload`` (cheap; may be capped)."""
 
 
+class ITasks(Interface):
+    """MogileFS's `file_to_queue`, the work of fsck and rebalance, and what they write.
+
+    A `kind` is `FSCK_TASK` or `REBALANCE_TASK`. Rows are leased as those of `IQueues`.
+    """
+
+    def queue_tasks(
+        kind: int, rows: Sequence[tuple[int, int | None, str | None]]
+    ) -> Awaitable[None]:
+        """Queue (fid, devid, arg), due now; fids queued already stay as they are."""
+
+    def take_tasks(kind: int, limit: int, lease_seconds: int) -> Awaitable[list[Task]]:
+        """Up to `limit` due rows, oldest first, each with its file if it lives."""
+
+    def keep_tasks(
+        kind: int, fids: Sequence[int], lease_seconds: int
+    ) -> Awaitable[None]:
+        """The leases of rows that are still being worked on begin anew."""
+
+    def finish_tasks(kind: int, done: Sequence[TaskDone]) -> Awaitable[None]:
+        """Remove rows, or put them off (for ten years at the most)."""
+
+    def drop_tasks(kind: int, limit: int) -> Awaitable[int]:
+        """Forget up to `limit` rows; returns how many. Call until 0."""
+
+    def count_tasks(kind: int, most: int) -> Awaitable[int]:
+        """How many rows there are, counted no further than `most`."""
+
+    def files_on(devid: int, after_fid: int, limit: int) -> Awaitable[list[Located]]:
+        """Up to `limit` live files with a copy recorded on the device and a fid above
+        `after_fid`, ascending by fid, with our checksum."""
+
+    def newest_files_on(
+        devid: int, before_fid: int, limit: int
+    ) -> Awaitable[list[Located]]:
+        """As `files_on` from the other end: fids below `before_fid`, descending."""
+
+    def highest_fid() -> Awaitable[int]:
+        """The highest fid of a live file; 0 if there is none."""
+
+    def class_checksums(fids: Sequence[int]) -> Awaitable[Mapping[int, Checksum]]:
+        """The rows of MogileFS's checksum table, by fid."""
+
+    def change_copies(changes: Sequence[CopyChange]) -> Awaitable[None]:
+        """Record what was found out, and recount devcount, in one transaction for some
+        hundred changes. Copies added to a fid that is no live file are recorded, and
+        the fid is queued for deletion."""
+
+    def log_events(events: Sequence[FsckEvent]) -> Awaitable[None]:
+        """Append to the log, with the time of the database's clock."""
+
+    def events_after(logid: int, limit: int) -> Awaitable[list[FsckLogRow]]:
+        """Up to `limit` entries above `logid`, ascending."""
+
+    def clear_events() -> Awaitable[None]:
+        """Empty the log."""
+
+    def tally(after_logid: int) -> Awaitable[tuple[int, Mapping[str, int]]]:
+        """The highest logid (at least `after_logid`), and how many events of each code
+        there are above `after_logid`."""
+
+    def unix_time() -> Awaitable[int]:
+        """The database's clock in whole Unix seconds."""
+
+
 class INodes(Interface):
     """What a tracker asks of storage nodes, ours (side channel) or foreign (HTTP).
 
@@ -343,6 +413,7 @@ __all__ = [
     "ILiveView",
     "INodes",
     "IQueues",
+    "ITasks",
     "ITopology",
     "ITrackerCall",
     "StorageClass",

@@ -25,6 +25,9 @@ DIGEST_BYTES = {MD5: 16, SHA1: 20, SHA256: 32}
 #: The type that KoboldFS itself computes for every file while it streams.
 OWN_HASHTYPE = SHA256
 
+#: The kinds of work in MogileFS's `file_to_queue`, by its numbers.
+FSCK_TASK, REBALANCE_TASK = 1, 2
+
 #: `nexttry` of a queue row that was given up (the largest 32-bit time).
 END_OF_TIME = 2147483647
 
@@ -195,6 +198,64 @@ class DeletionDone:
     removed: tuple[int, ...]
     retry_seconds: float | None = None
     failcount: int = 0
+
+
+@frozen
+class Task:
+    """A row of `file_to_queue` that is now leased to us.
+
+    `kind` is `FSCK_TASK` or `REBALANCE_TASK`; `devid` and `arg` are what the kind makes
+    of them. `located` (with our checksum) is None when the file is gone.
+    """
+
+    kind: int
+    fid: int
+    devid: int | None
+    arg: str | None
+    failcount: int
+    located: Located | None
+
+
+@frozen
+class TaskDone:
+    """What became of a `Task`. `retry_seconds` None removes the row; otherwise it is
+    due again after that time with `failcount`."""
+
+    fid: int
+    retry_seconds: float | None = None
+    failcount: int = 0
+
+
+@frozen
+class CopyChange:
+    """What was found out about a file's copies: `added` devices hold one after all,
+    `removed` ones do not. A checksum replaces the recorded one, None leaves it."""
+
+    fid: int
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    checksum: Checksum | None = None
+    class_checksum: Checksum | None = None
+
+
+@frozen
+class FsckEvent:
+    """Something that a check found; `code` has four letters."""
+
+    fid: int
+    code: str
+    devid: int | None = None
+
+
+@frozen
+class FsckLogRow:
+    """An event as it stands in the log; `utime` in Unix seconds."""
+
+    logid: int
+    utime: int
+    fid: int | None
+    code: str
+    devid: int | None
 
 
 @frozen

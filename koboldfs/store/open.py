@@ -24,6 +24,7 @@ from koboldfs.store.files import Files
 from koboldfs.store.queues import Queues
 from koboldfs.store.sqlite import SqliteRunner, one_thread
 from koboldfs.store.statements import statements_for
+from koboldfs.store.tasks import Tasks
 from koboldfs.store.topology import SmallTables
 from koboldfs.store.transactions_schema import prepare
 from koboldfs.version import __version__
@@ -34,7 +35,7 @@ _EXAMPLES = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
 class Store:
-    """A database. `files`, `topology` and `queues` provide the three ports; they are
+    """A database. `files`, `topology`, `queues` and `tasks` provide the ports; they are
     there at once, and of use after `start`."""
 
     _log = Logger()
@@ -45,6 +46,7 @@ class Store:
         self.files = Files(database)
         self.topology = SmallTables(database, runner.watch)
         self.queues = Queues(database)
+        self.tasks = Tasks(database)
 
     @property
     def engine(self) -> str:

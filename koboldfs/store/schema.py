@@ -46,8 +46,6 @@ OWN_DEVIDS_CHARS, MOGILEFS_DEVIDS_CHARS = 255, 60
 
 #: `file_to_replicate.flags`, see above.
 IN_WORK, ASKED_AGAIN = 1, 2
-#: `file_to_queue.type`.
-FSCK_QUEUE, REBALANCE_QUEUE = 1, 2
 
 CREATED_SETTING = "kobold_created"
 VERSION_SETTING = "schema_version"
@@ -116,7 +114,8 @@ file_on = Table(
     metadata,
     Column("fid", BigInteger, primary_key=True, autoincrement=False),
     Column("devid", SmallInteger, primary_key=True, autoincrement=False),
-    Index("file_on_devid", "devid"),
+    # MogileFS's has the devid alone; with the fid, a device is walked in order.
+    Index("file_on_devid", "devid", "fid"),
     sqlite_with_rowid=False,
 )
 Table(
@@ -210,7 +209,7 @@ server_settings = Table(
     Column("field", String(50), primary_key=True),
     Column("value", Text),
 )
-Table(
+fsck_log = Table(
     "fsck_log",
     metadata,
     Column("logid", Integer, primary_key=True, autoincrement=True),

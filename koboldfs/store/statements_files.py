@@ -18,12 +18,11 @@ from sqlalchemy import (
     union_all,
 )
 
+from koboldfs.model.entities import FSCK_TASK, REBALANCE_TASK
 from koboldfs.store.phrases import Tongue, listed, unix_now
 from koboldfs.store.schema import (
     ASKED_AGAIN,
-    FSCK_QUEUE,
     IN_WORK,
-    REBALANCE_QUEUE,
     checksum,
     file,
     file_on,
@@ -253,7 +252,7 @@ class FileStatements:
             ),
             "tempfile": tongue.phrase(select(tempfile).where(tempfile.c.fid == fid)),
         }
-        for name, number in (("fsckqueue", FSCK_QUEUE), ("rebqueue", REBALANCE_QUEUE)):
+        for name, number in (("fsckqueue", FSCK_TASK), ("rebqueue", REBALANCE_TASK)):
             self.queue_rows[name] = tongue.phrase(
                 select(file_to_queue).where(
                     file_to_queue.c.fid == fid,

@@ -26,7 +26,7 @@ BOUNDED = ("lengths", "old_uploads", "domain_has_uploads", "class_has_uploads")
 #: Statements that no EXPLAIN knows.
 _UNEXPLAINED = ("lock_draws",)
 _LISTS: dict[str, Any] = {"keys": ["a", "b"], "fids": [1, 2, 3]}
-_TEXTS = ("dkey", "field", "value", "low", "high", "devids")
+_TEXTS = ("dkey", "field", "value", "low", "high", "devids", "arg", "evcode")
 
 
 def samples(sql: Statements) -> Iterator[tuple[str, Statement]]:

@@ -11,15 +11,16 @@ from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.queues import QueuesContract
+from test.contract.tasks import TasksContract
 from test.contract.topology import TopologyContract
 from test.fakes.store import MemoryStore
 
 
 class Ports:
-    """A `MemoryStore` as the three attributes of a store."""
+    """A `MemoryStore` as the attributes of a store."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.files = self.topology = self.queues = store
+        self.files = self.topology = self.queues = self.tasks = store
 
 
 class MemoryCase(TestCase):
@@ -60,3 +61,7 @@ class MemoryTopology(MemoryCase, TopologyContract):
 
 class MemoryQueues(MemoryCase, QueuesContract):
     """`IQueues`."""
+
+
+class MemoryTasks(MemoryCase, TasksContract):
+    """`ITasks`."""

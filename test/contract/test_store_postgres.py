@@ -19,6 +19,7 @@ from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.store import StoreContract
+from test.contract.tasks import TasksContract
 from test.contract.test_store_sqlite import AGEING
 from test.contract.topology import ColumnsContract, TopologyContract
 from test.functional.postgresql import PostgreSQL, shared
@@ -96,6 +97,10 @@ class PostgresColumns(PostgresCase, ColumnsContract):
 
 class PostgresQueues(PostgresCase, QueuesContract):
     """`IQueues`."""
+
+
+class PostgresTasks(PostgresCase, TasksContract):
+    """`ITasks`."""
 
 
 class PostgresOwn(PostgresCase, StoreContract):
@@ -213,6 +218,7 @@ class PostgresOwn(PostgresCase, StoreContract):
             " from generate_series(5001, 9000) n;"
             "insert into file_to_replicate select n, n from n;"
             "insert into file_to_delete2 select n, n from n;"
+            "insert into file_to_queue select n, 1, n % 2 + 1, n from n;"
             "insert into kobold_checksum select n, 4, 'x' from n;"
             "insert into checksum select n, 1, 'x' from n;"
         )

@@ -1,4 +1,4 @@
-"""The database in memory: `IFiles`, `ITopology` and `IQueues` over dictionaries.
+"""The database in memory: every port of a database, over dictionaries.
 
     store = MemoryStore(clock)                 # the database's clock is that one
     store.away = True                          # every call raises `DatabaseAway`
@@ -21,10 +21,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from koboldfs import errors
-from koboldfs.interfaces import IFiles, IQueues, ITopology
+from koboldfs.interfaces import IFiles, IQueues, ITasks, ITopology
 from test.fakes.store_files import FileCalls
 from test.fakes.store_queues import QueueCalls
 from test.fakes.store_tables import Tables
+from test.fakes.store_tasks import TaskCalls
 from test.fakes.store_topology import TopologyCalls
 
 #: What the database's clock says when the other clock says 0 (Unix seconds).
@@ -33,10 +34,10 @@ EPOCH = 1_800_000_000
 KEY_BYTES = 1024
 
 
-@implementer(IFiles, ITopology, IQueues)
+@implementer(IFiles, ITopology, IQueues, ITasks)
 @define(eq=False)
-class MemoryStore(FileCalls, TopologyCalls, QueueCalls):
-    """All three ports of a database; see the module for how it misbehaves."""
+class MemoryStore(FileCalls, TopologyCalls, QueueCalls, TaskCalls):
+    """All ports of a database; see the module for how it misbehaves."""
 
     clock: IReactorTime
     tables: Tables = field(factory=Tables)

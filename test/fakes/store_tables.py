@@ -9,6 +9,7 @@ from koboldfs.model.entities import (
     Device,
     Domain,
     File,
+    FsckLogRow,
     Host,
     Located,
     StorageClass,
@@ -28,6 +29,16 @@ class QueueRow:
 
 
 @define
+class TaskRow:
+    """A row of `file_to_queue`."""
+
+    devid: int | None
+    arg: str | None
+    nexttry: int
+    failcount: int = 0
+
+
+@define
 class Tables:
     """The rows, by their primary keys."""
 
@@ -44,6 +55,10 @@ class Tables:
     class_checksums: dict[int, Checksum] = field(factory=dict)
     to_replicate: dict[int, QueueRow] = field(factory=dict)
     to_delete: dict[int, QueueRow] = field(factory=dict)
+    #: By (kind, fid).
+    tasks: dict[tuple[int, int], TaskRow] = field(factory=dict)
+    fsck_log: list[FsckLogRow] = field(factory=list)
+    last_logid: int = 0
     last_fid: int = 0
 
     def devids(self, fid: int) -> tuple[int, ...]:

@@ -1,0 +1,109 @@
+"""The statements about `file_to_queue`, the log of fsck, and a device's files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Integer, bindparam, func, literal_column, select
+
+from koboldfs.model.entities import END_OF_TIME
+from koboldfs.store.phrases import Tongue, listed, unix_now
+from koboldfs.store.schema import (
+    checksum,
+    file,
+    file_on,
+    file_to_queue,
+    fsck_log,
+)
+from koboldfs.store.statements_files import FILE_COLUMNS, LIMIT, located
+
+_DELAY = bindparam("delay", type_=Integer)
+
+
+class TaskStatements:
+    """Compiled for one dialect."""
+
+    def __init__(self, tongue: Tongue) -> None:
+        self.tongue = tongue
+        self._tasks(tongue)
+        self._walks(tongue)
+        self._log(tongue)
+
+    def _tasks(self, tongue: Tongue) -> None:
+        queue = file_to_queue
+        of_kind = queue.c.type == bindparam("kind")
+        those = (queue.c.fid.in_(listed("fids")), of_kind)
+        self.queue_tasks = tongue.insert_new(
+            queue,
+            *("fid", "devid", "type", "arg"),
+            nexttry=unix_now(),
+            failcount=0,
+            flags=0,
+        )
+        self.due_tasks = tongue.phrase(
+            select(*(queue.c[name] for name in ("fid", "devid", "arg", "failcount")))
+            .where(
+                of_kind,
+                queue.c.nexttry <= unix_now(),
+                queue.c.nexttry < literal_column(str(END_OF_TIME)),
+            )
+            .order_by(queue.c.nexttry)
+            .limit(LIMIT)
+            .with_for_update(skip_locked=True)
+        )
+        self.lease_tasks = tongue.phrase(
+            queue.update().values(nexttry=unix_now() + _DELAY).where(*those)
+        )
+        self.put_off_tasks = tongue.phrase(
+            queue.update()
+            .values(nexttry=unix_now() + _DELAY, failcount=bindparam("failcount"))
+            .where(*those)
+        )
+        self.drop_tasks = tongue.phrase(queue.delete().where(*those))
+        some = select(queue.c.fid).where(of_kind).limit(LIMIT)
+        self.some_tasks = tongue.phrase(some)
+        self.count_tasks = tongue.phrase(
+            select(func.count()).select_from(some.subquery())
+        )
+
+    def _walks(self, tongue: Tongue) -> None:
+        columns = [file.c[name] for name in FILE_COLUMNS]
+        here = (
+            select(*columns)
+            .select_from(file_on.join(file, file.c.fid == file_on.c.fid))
+            .where(file_on.c.devid == bindparam("devid"))
+            .limit(LIMIT)
+        )
+
+        def page(rows: Any) -> Any:
+            return tongue.phrase(located(rows.subquery("some"), True))
+
+        above = here.where(file_on.c.fid > bindparam("fid"))
+        below = here.where(file_on.c.fid < bindparam("fid"))
+        self.files_on = page(above.order_by(file_on.c.fid))
+        self.newest_files_on = page(below.order_by(file_on.c.fid.desc()))
+        self.highest_file = tongue.phrase(select(func.max(file.c.fid)))
+        self.class_checksums = tongue.phrase(
+            select(checksum.c.fid, checksum.c.hashtype, checksum.c.checksum).where(
+                checksum.c.fid.in_(listed("fids"))
+            )
+        )
+
+    def _log(self, tongue: Tongue) -> None:
+        log = fsck_log
+        later = log.c.logid > bindparam("logid")
+        self.log_events = tongue.insert(
+            log, *("fid", "evcode", "devid"), utime=unix_now()
+        )
+        self.events_after = tongue.phrase(
+            select(log.c.logid, log.c.utime, log.c.fid, log.c.evcode, log.c.devid)
+            .where(later)
+            .order_by(log.c.logid)
+            .limit(LIMIT)
+        )
+        self.clear_events = tongue.phrase(log.delete())
+        self.last_event = tongue.phrase(select(func.max(log.c.logid)))
+        self.count_events = tongue.phrase(
+            select(log.c.evcode, func.count()).where(later).group_by(log.c.evcode)
+        )
+        self.unix_time = tongue.phrase(select(unix_now()))

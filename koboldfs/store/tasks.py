@@ -1,0 +1,145 @@
+"""The work of fsck and rebalance: the provider of `ITasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from koboldfs.interfaces import ITasks
+from koboldfs.model.entities import (
+    Checksum,
+    CopyChange,
+    FsckEvent,
+    FsckLogRow,
+    Located,
+    Task,
+    TaskDone,
+)
+from koboldfs.model.fid import MAX_FID
+from koboldfs.store import transactions_tasks as work
+from koboldfs.store.database import Database
+from koboldfs.store.queues import MAX_ROWS, MAX_TAKEN
+from koboldfs.store.steps import Steps
+
+
+@implementer(ITasks)
+class Tasks:
+    """Long lists are several transactions of `MAX_ROWS` rows."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def queue_tasks(
+        self, kind: int, rows: Sequence[tuple[int, int | None, str | None]]
+    ) -> Awaitable[None]:
+        """See `ITasks.queue_tasks`."""
+        return self._each(work.queue_tasks, rows, kind)
+
+    def take_tasks(
+        self, kind: int, limit: int, lease_seconds: int
+    ) -> Awaitable[list[Task]]:
+        """See `ITasks.take_tasks`."""
+        if limit < 1:
+            return succeed([])
+        count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
+        return self._database.write("take_tasks", work.take_tasks, kind, count, lease)
+
+    def keep_tasks(
+        self, kind: int, fids: Sequence[int], lease_seconds: int
+    ) -> Awaitable[None]:
+        """See `ITasks.keep_tasks`."""
+
+        def steps(sql: Any, kind: int, some: Sequence[int]) -> Steps[None]:
+            return work.keep_tasks(sql, kind, some, max(0, int(lease_seconds)))
+
+        return self._each(steps, sorted(set(fids)), kind)
+
+    def finish_tasks(self, kind: int, done: Sequence[TaskDone]) -> Awaitable[None]:
+        """See `ITasks.finish_tasks`."""
+        return self._each(work.finish_tasks, done, kind)
+
+    def drop_tasks(self, kind: int, limit: int) -> Awaitable[int]:
+        """See `ITasks.drop_tasks`."""
+        if limit < 1:
+            return succeed(0)
+        count = min(limit, MAX_TAKEN)
+        return self._database.write("drop_tasks", work.drop_tasks, kind, count)
+
+    def count_tasks(self, kind: int, most: int) -> Awaitable[int]:
+        """See `ITasks.count_tasks`."""
+        steps = work.count_tasks
+        return self._database.read("count_tasks", steps, kind, max(0, most))
+
+    def files_on(
+        self, devid: int, after_fid: int, limit: int
+    ) -> Awaitable[list[Located]]:
+        """See `ITasks.files_on`."""
+        return self._page(devid, after_fid, limit, newest=False)
+
+    def newest_files_on(
+        self, devid: int, before_fid: int, limit: int
+    ) -> Awaitable[list[Located]]:
+        """See `ITasks.newest_files_on`."""
+        return self._page(devid, before_fid, limit, newest=True)
+
+    def _page(
+        self, devid: int, beyond_fid: int, limit: int, *, newest: bool
+    ) -> Awaitable[list[Located]]:
+        if limit < 1:
+            return succeed([])
+        fid, count = max(0, min(beyond_fid, MAX_FID)), min(limit, MAX_TAKEN)
+        steps = work.files_on
+        return self._database.read("files_on", steps, devid, fid, count, newest)
+
+    def highest_fid(self) -> Awaitable[int]:
+        """See `ITasks.highest_fid`."""
+        return self._database.read("highest_fid", work.highest_fid)
+
+    def class_checksums(self, fids: Sequence[int]) -> Awaitable[Mapping[int, Checksum]]:
+        """See `ITasks.class_checksums`."""
+        if not fids:
+            return succeed({})
+        return self._database.read("class_checksums", work.class_checksums, fids)
+
+    def change_copies(self, changes: Sequence[CopyChange]) -> Awaitable[None]:
+        """See `ITasks.change_copies`."""
+        return self._each(work.change_copies, changes)
+
+    def log_events(self, events: Sequence[FsckEvent]) -> Awaitable[None]:
+        """See `ITasks.log_events`. What is written twice after a lost connection is
+        two entries."""
+        return self._each(work.log_events, events)
+
+    def events_after(self, logid: int, limit: int) -> Awaitable[list[FsckLogRow]]:
+        """See `ITasks.events_after`."""
+        if limit < 1:
+            return succeed([])
+        steps, count = work.events_after, min(limit, MAX_TAKEN)
+        return self._database.read("events_after", steps, max(0, logid), count)
+
+    def clear_events(self) -> Awaitable[None]:
+        """See `ITasks.clear_events`."""
+        return self._database.write("clear_events", work.clear_events)
+
+    def tally(self, after_logid: int) -> Awaitable[tuple[int, Mapping[str, int]]]:
+        """See `ITasks.tally`."""
+        return self._database.read("tally", work.tally, max(0, after_logid))
+
+    def unix_time(self) -> Awaitable[int]:
+        """See `ITasks.unix_time`."""
+        return self._database.read("unix_time", work.unix_time)
+
+    def _each(
+        self, steps: Callable[..., Steps[None]], rows: Sequence[Any], *first: Any
+    ) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._slices(steps, rows, first))
+
+    async def _slices(
+        self, steps: Callable[..., Steps[None]], rows: Sequence[Any], first: Any
+    ) -> None:
+        for start in range(0, len(rows), MAX_ROWS):
+            some = rows[start : start + MAX_ROWS]
+            await self._database.write(steps.__name__, steps, *first, some)

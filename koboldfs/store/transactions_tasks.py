@@ -1,0 +1,191 @@
+"""Transactions of fsck and rebalance: their queue, their findings, their log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from koboldfs.model.entities import (
+    Checksum,
+    CopyChange,
+    FsckEvent,
+    FsckLogRow,
+    Located,
+    Task,
+    TaskDone,
+)
+from koboldfs.store.phrases import Phrase
+from koboldfs.store.statements import Statements
+from koboldfs.store.steps import Statement, Steps, quiet
+from koboldfs.store.transactions_files import checksum_of, gathered
+
+#: A task is put off for ten years at the most: `nexttry` must fit its column.
+LONGEST_DELAY_SECONDS = 315_360_000
+
+
+def queue_tasks(
+    sql: Statements, kind: int, rows: Sequence[tuple[int, int | None, str | None]]
+) -> Steps[None]:
+    """Queue files, in the order of their fids; those queued already stay."""
+    ordered = sorted(rows, key=lambda row: row[0])
+    yield quiet(
+        sql.queue_tasks.rows(
+            [
+                {"fid": fid, "devid": devid, "type": kind, "arg": arg}
+                for fid, devid, arg in ordered
+            ]
+        )
+    )
+
+
+def take_tasks(
+    sql: Statements, kind: int, limit: int, lease_seconds: int
+) -> Steps[list[Task]]:
+    """Lease due rows, oldest first, each with its file if it lives."""
+    due = yield sql.due_tasks(kind=kind, limit=limit)
+    if not due.rows:
+        return []
+    fids = [row[0] for row in due.rows]
+    yield quiet(sql.lease_tasks(kind=kind, delay=lease_seconds, fids=fids))
+    reply = yield sql.find_fids(fids=fids)
+    found = {one.file.fid: one for one in gathered(reply.rows)}
+    return [
+        Task(kind, fid, devid, arg, failcount, found.get(fid))
+        for fid, devid, arg, failcount in due.rows
+    ]
+
+
+def keep_tasks(
+    sql: Statements, kind: int, fids: Sequence[int], lease_seconds: int
+) -> Steps[None]:
+    """Let leases begin anew."""
+    yield quiet(sql.lease_tasks(kind=kind, delay=lease_seconds, fids=sorted(fids)))
+
+
+def finish_tasks(sql: Statements, kind: int, done: Sequence[TaskDone]) -> Steps[None]:
+    """Remove rows or put them off."""
+    gone: list[int] = []
+    late: dict[tuple[int, int], list[int]] = {}
+    for one in sorted(done, key=lambda one: one.fid):
+        if one.retry_seconds is None:
+            gone.append(one.fid)
+            continue
+        delay = round(min(max(0.0, one.retry_seconds), LONGEST_DELAY_SECONDS))
+        late.setdefault((delay, one.failcount), []).append(one.fid)
+    yield quiet(
+        sql.drop_tasks(kind=kind, fids=gone) if gone else None,
+        *(
+            sql.put_off_tasks(kind=kind, delay=delay, failcount=failcount, fids=fids)
+            for (delay, failcount), fids in late.items()
+        ),
+    )
+
+
+def drop_tasks(sql: Statements, kind: int, limit: int) -> Steps[int]:
+    """Forget rows, whoever has them in work."""
+    reply = yield sql.some_tasks(kind=kind, limit=limit)
+    fids = sorted(row[0] for row in reply.rows)
+    if fids:
+        yield quiet(sql.drop_tasks(kind=kind, fids=fids))
+    return len(fids)
+
+
+def count_tasks(sql: Statements, kind: int, most: int) -> Steps[int]:
+    """Rows of a kind, up to a cap."""
+    reply = yield sql.count_tasks(kind=kind, limit=most)
+    return int(reply.rows[0][0])
+
+
+def files_on(
+    sql: Statements, devid: int, beyond_fid: int, limit: int, newest: bool
+) -> Steps[list[Located]]:
+    """A page of the files on a device, from the oldest or from the newest on."""
+    page: Phrase = sql.newest_files_on if newest else sql.files_on
+    reply = yield page(devid=devid, fid=beyond_fid, limit=limit)
+    return sorted(gathered(reply.rows), key=lambda one: one.file.fid, reverse=newest)
+
+
+def highest_fid(sql: Statements) -> Steps[int]:
+    """The highest fid of a live file, or 0."""
+    reply = yield sql.highest_file()
+    return reply.rows[0][0] or 0
+
+
+def class_checksums(sql: Statements, fids: Sequence[int]) -> Steps[dict[int, Checksum]]:
+    """The checksums that classes asked for, by fid."""
+    reply = yield sql.class_checksums(fids=list(fids))
+    found = {row[0]: checksum_of(row[1:]) for row in reply.rows}
+    return {fid: one for fid, one in found.items() if one is not None}
+
+
+def change_copies(sql: Statements, changes: Sequence[CopyChange]) -> Steps[None]:
+    """Record what was found out about copies; see `ITasks.change_copies`."""
+    fids = sorted({one.fid for one in changes})
+    reply = yield sql.lock_fids(fids=fids)
+    live = {row[0] for row in reply.rows}
+    added = [{"fid": one.fid, "devid": n} for one in changes for n in one.added]
+    dead = sorted({row["fid"] for row in added} - live)
+    removed: dict[int, list[int]] = {}
+    for one in changes:
+        for devid in one.removed:
+            removed.setdefault(devid, []).append(one.fid)
+    recounted = sorted(live)
+    yield quiet(
+        sql.add_copies.rows(added),
+        *(
+            sql.remove_copies(devid=devid, fids=some)
+            for devid, some in sorted(removed.items())
+        ),
+        sql.recount(fids=recounted) if recounted else None,
+        sql.delete_now.rows([{"fid": fid} for fid in dead]),
+        *_checksums(sql, [one for one in changes if one.fid in live]),
+    )
+
+
+def _checksums(
+    sql: Statements, changes: Sequence[CopyChange]
+) -> list[Statement | None]:
+    own = [(one.fid, one.checksum) for one in changes if one.checksum]
+    wanted = [(one.fid, one.class_checksum) for one in changes if one.class_checksum]
+    return [
+        sql.set_own_checksum.rows([_row(*one) for one in own]),
+        sql.set_class_checksum.rows([_row(*one) for one in wanted]),
+    ]
+
+
+def _row(fid: int, checksum: Checksum) -> Mapping[str, Any]:
+    return {"fid": fid, "hashtype": checksum.hashtype, "checksum": checksum.digest}
+
+
+def log_events(sql: Statements, events: Sequence[FsckEvent]) -> Steps[None]:
+    """Append to the log of fsck."""
+    rows = [{"fid": one.fid, "evcode": one.code, "devid": one.devid} for one in events]
+    yield quiet(sql.log_events.rows(rows))
+
+
+def events_after(sql: Statements, logid: int, limit: int) -> Steps[list[FsckLogRow]]:
+    """A page of the log."""
+    reply = yield sql.events_after(logid=logid, limit=limit)
+    return [
+        FsckLogRow(number, utime, fid, (code or "").strip(), devid)
+        for number, utime, fid, code, devid in reply.rows
+    ]
+
+
+def clear_events(sql: Statements) -> Steps[None]:
+    """Empty the log."""
+    yield quiet(sql.clear_events())
+
+
+def tally(sql: Statements, after_logid: int) -> Steps[tuple[int, dict[str, int]]]:
+    """The end of the log, and the events of each code."""
+    last = yield sql.last_event()
+    counts = yield sql.count_events(logid=after_logid)
+    highest = max(after_logid, last.rows[0][0] or 0)
+    return highest, {(code or "").strip(): count for code, count in counts.rows}
+
+
+def unix_time(sql: Statements) -> Steps[int]:
+    """The database's clock."""
+    reply = yield sql.unix_time()
+    return int(reply.rows[0][0])
