@@ -22,6 +22,7 @@ from zope.interface import implementer
 from koboldfs.client.nodes import Nodes
 from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.admin import Admin
+from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
@@ -29,6 +30,7 @@ from koboldfs.config import Config, with_backlog
 from koboldfs.errors import ConfigError, DomainExists
 from koboldfs.interfaces import ITrackerCall
 from koboldfs.jobs.delete import DeleteWorker, expiry
+from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker
@@ -153,8 +155,9 @@ class Installation:
         admin = Admin(topology, live)
         await self._make_domains(admin, live)
         await live.survey()
-        jobs = JobControl(store, nodes, live, namespace, random, reactor)
-        commands = Commands(Services(namespace, admin, jobs, reactor))
+        checks = Checks(topology, store.tasks, live, self.config.host_name)
+        jobs = JobControl(store, nodes, live, namespace, checks, random, reactor)
+        commands = Commands(Services(namespace, admin, checks, jobs, reactor))
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)
         self._stops.append(jobs.stop)
@@ -233,6 +236,7 @@ class JobControl:
         nodes: Nodes,
         live: LiveView,
         namespace: Namespace,
+        checks: Checks,
         random: Any,
         clock: Any,
     ) -> None:
@@ -245,6 +249,10 @@ class JobControl:
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live), 0.5),
+            (
+                FsckWorker(checks, store.tasks, files, queues, copies, live, clock),
+                0.5,
+            ),
             (PeriodicWorker("expire", expiry(queues)), EXPIRE_SECONDS),
             (PeriodicWorker("reap", Reaper(queues, live, clock)), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),

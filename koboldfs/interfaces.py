@@ -266,6 +266,9 @@ class ITasks(Interface):
     def count_tasks(kind: int, most: int) -> Awaitable[int]:
         """How many rows there are, counted no further than `most`."""
 
+    def count_fresh(kind: int, most: int) -> Awaitable[int]:
+        """As `count_tasks`, without those that were put off after a failure."""
+
     def files_on(devid: int, after_fid: int, limit: int) -> Awaitable[list[Located]]:
         """Up to `limit` live files with a copy recorded on the device and a fid above
         `after_fid`, ascending by fid, with our checksum."""
@@ -317,6 +320,11 @@ class INodes(Interface):
     def stat(place: Place, fid: int) -> Awaitable[CopyStat | None]:
         """Size of a copy, and our checksum if the node computed it when the file was
         written or can tell it from memory; None if the copy is not there."""
+
+    def stat_many(
+        place: Place, fids: Sequence[int]
+    ) -> Awaitable[Mapping[int, CopyStat | None]]:
+        """As `stat`, for many copies of one device; fails as a whole."""
 
     def digest(place: Place, fid: int, hashtype: int) -> Awaitable[Checksum | None]:
         """Read the copy's bytes from disk now and digest them; None if not there."""

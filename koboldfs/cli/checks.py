@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -33,18 +34,49 @@ _TIMES = ("start_time", "stop_time", "current_time")
 @click.group()
 @tracker_options
 def fsck() -> None:
-    """Check every file's copies.
+    """Check every file's copies, and mend what is wrong."""
 
-    For trackers that can: MogileFS's, and later versions of ours.
-    """
+
+def scope_options(command: Any) -> Any:
+    """The options that limit a check to some files."""
+    for option in reversed(
+        (
+            click.option("--only-domain", type=WORD, help="Only files of this domain."),
+            click.option("--only-class", type=WORD, help="Only files of this class."),
+            click.option("--prefix", type=WORD, help="Only keys that begin so."),
+            click.option(
+                "--checksums",
+                is_flag=True,
+                help="Read every copy, and compare it with KoboldFS's own checksum.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _scope(
+    only_domain: str | None, only_class: str | None, prefix: str | None, checksums: bool
+) -> dict[str, str]:
+    given = {
+        "domain": only_domain,
+        "class": only_class,
+        "prefix": prefix,
+        "own_checksums": "1" if checksums else None,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 @fsck.command("start")
 @tracker_options
+@scope_options
 @pass_context
-def fsck_start(context: Context) -> None:
-    """Start checking, or go on where it was stopped."""
-    ask(context, "fsck_start")
+def fsck_start(context: Context, /, **scope: Any) -> None:
+    """Start checking, or go on where it was stopped.
+
+    With an option that says which files, the check begins anew with these.
+    """
+    ask(context, "fsck_start", **_scope(**scope))
 
 
 @fsck.command("stop")
@@ -59,10 +91,19 @@ def fsck_stop(context: Context) -> None:
 @tracker_options
 @click.option("--policy-only", is_flag=True, help="Only count copies, ask no node.")
 @click.option("--from", "start", type=click.IntRange(0), default=0, help="After FID.")
+@scope_options
 @pass_context
-def fsck_reset(context: Context, policy_only: bool, start: int) -> None:
+def fsck_reset(
+    context: Context, /, policy_only: bool, start: int, **scope: Any
+) -> None:
     """Begin from the first file (or after a fid) at the next start."""
-    ask(context, "fsck_reset", policy_only=int(policy_only), startpos=start)
+    ask(
+        context,
+        "fsck_reset",
+        policy_only=int(policy_only),
+        startpos=start,
+        **_scope(**scope),
+    )
 
 
 @fsck.command("status")
@@ -76,6 +117,12 @@ def fsck_status(context: Context) -> None:
     rows = []
     for name in ("running", "host", "max_fid_checked", "end_fid", "policy_only"):
         rows.append((name.replace("_", " "), fields.get(name)))
+    for name in ("fids_checked", "queued", "fids_per_second", "seconds_left"):
+        if name in fields:
+            rows.append((name.replace("_", " "), fields[name]))
+    for name in ("domain", "class", "prefix", "own_checksums"):
+        if name in fields:
+            rows.append((f"only {name}", output.word_shown(fields[name])))
     rows += [(name.replace("_", " "), _when(fields.get(name))) for name in _TIMES]
     for name in sorted(fields):
         if name.startswith("num_"):

@@ -6,6 +6,7 @@ all of them understand.
 
     what      ours                             foreign
     stat      stat                             HEAD
+    stat_many stats                            HEADs side by side
     digest    digest                           GET, digested here
     copy      pull (the target fetches)        GET -> PUT through us, then HEAD
     remove    delete                           DELETE
@@ -20,6 +21,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import (
+    Deferred,
+    DeferredSemaphore,
+    FirstError,
+    gatherResults,
+)
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -42,7 +49,7 @@ from koboldfs.model.entities import (
     Place,
 )
 from koboldfs.model.fid import uri
-from koboldfs.wire.sidechannel import SyntaxFault, parse_checksum
+from koboldfs.wire.sidechannel import MAX_STATS, SyntaxFault, parse_checksum
 
 #: A question that the node answers from memory or with one look at the disk (seconds).
 ASK_TIMEOUT_SECONDS = 10.0
@@ -50,6 +57,8 @@ ASK_TIMEOUT_SECONDS = 10.0
 #: byte, the time of a disk that is busy with much else (seconds; bytes a second).
 WORK_TIMEOUT_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 2_000_000
+#: HEADs under way at once for one question about many copies of a foreign node.
+HEADS_AT_ONCE = 32
 
 
 def work_seconds(size_bytes: int) -> float:
@@ -99,6 +108,32 @@ class Nodes:
         if length is None:
             raise NodeFault(f"{path} on host {place.host.name}: length not said")
         return CopyStat(int(length))
+
+    async def stat_many(
+        self, place: Place, fids: Sequence[int]
+    ) -> dict[int, CopyStat | None]:
+        """See `INodes`."""
+        channel = self._channels.of(place.host)
+        found: dict[int, CopyStat | None] = {}
+        if channel is not None:
+            for start in range(0, len(fids), MAX_STATS):
+                some = fids[start : start + MAX_STATS]
+                found.update(await _stats(channel, place, some))
+            return found
+        limit = DeferredSemaphore(HEADS_AT_ONCE)
+
+        async def one(fid: int) -> None:
+            async with limit:
+                found[fid] = await self.stat(place, fid)
+
+        asking = [Deferred.fromCoroutine(one(fid)) for fid in fids]
+        try:
+            await gatherResults(asking, consumeErrors=True)
+        except FirstError as error:
+            for waiting in asking:
+                waiting.cancel()
+            error.subFailure.raiseException()
+        return found
 
     async def digest(self, place: Place, fid: int, hashtype: int) -> Checksum | None:
         """See `INodes`."""
@@ -260,10 +295,27 @@ async def _stat(channel: SideChannel, place: Place, fid: int) -> CopyStat | None
     size = fields.get("size", "")
     if size == "-1":
         return None
+    return _copy_stat(channel, size, fields.get("checksum"))
+
+
+async def _stats(
+    channel: SideChannel, place: Place, fids: Sequence[int]
+) -> dict[int, CopyStat | None]:
+    arguments = {"devid": place.devid, "fids": ",".join(map(str, fids))}
+    fields = await channel.call("stats", arguments, WORK_TIMEOUT_SECONDS)
+    sizes, sums = (fields.get(name, "").split(",") for name in ("sizes", "checksums"))
+    if not len(sizes) == len(sums) == len(fids):
+        raise NodeFault(f"{channel.peer}: not as many answers as questions")
+    return {
+        fid: None if size == "-1" else _copy_stat(channel, size, text)
+        for fid, size, text in zip(fids, sizes, sums, strict=True)
+    }
+
+
+def _copy_stat(channel: SideChannel, size: str, checksum: str | None) -> CopyStat:
     if not (size.isascii() and size.isdigit()) or len(size) > 19:
         raise NodeFault(f"{channel.peer}: not a size")
-    text = fields.get("checksum")
-    return CopyStat(int(size), _checksum(channel, text) if text else None)
+    return CopyStat(int(size), _checksum(channel, checksum) if checksum else None)
 
 
 def _checksum(channel: SideChannel, text: str, hashtype: int | None = None) -> Checksum:

@@ -8,7 +8,7 @@ missing only when the device's own folder was looked into.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -183,6 +183,20 @@ class Copies:
             return None
         return CopyStat(found.size, self.checksums.recall(devid, fid, found))
 
+    async def copy_stats(
+        self, devid: int, fids: Sequence[int]
+    ) -> list[CopyStat | None]:
+        """As `copy_stat`, for many copies of one device in one go."""
+        device = self.folders.reading(devid)
+        targets = [copy_target(devid, fid) for fid in fids]
+        found: list[FileStat | None] = await self._ask(
+            device, "read", self._stats, device, [one.relative for one in targets]
+        )
+        return [
+            CopyStat(one.size, self.checksums.recall(devid, fid, one)) if one else None
+            for fid, one in zip(fids, found, strict=True)
+        ]
+
     async def digest(
         self,
         target: Target,
@@ -276,6 +290,9 @@ class Copies:
             pass
         self._missing(device)
         return None
+
+    def _stats(self, device: Device, relatives: Iterable[str]) -> list[FileStat | None]:
+        return [self._stat(device, relative) for relative in relatives]
 
     def _remove(self, device: Device, relative: str) -> bool:
         try:

@@ -13,7 +13,12 @@ from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.pull import Puller, PullRequest
 from koboldfs.version import __version__
 from koboldfs.wire.http import copy_target
-from koboldfs.wire.sidechannel import Request, SyntaxFault, parse_checksum
+from koboldfs.wire.sidechannel import (
+    MAX_STATS,
+    Request,
+    SyntaxFault,
+    parse_checksum,
+)
 
 #: No device number has more digits than MogileFS's tables hold; no size is larger.
 _MAX_DEVID = 999_999_999
@@ -47,6 +52,7 @@ class Verbs:
             "hello": self._hello,
             "usage": self._usage,
             "stat": self._stat,
+            "stats": self._stats,
             "digest": self._digest,
             "pull": self._pull,
             "delete": self._delete,
@@ -82,6 +88,14 @@ class Verbs:
         if found.checksum is None:
             return {"size": found.size}
         return {"size": found.size, "checksum": found.checksum}
+
+    async def _stats(self, request: Request) -> dict[str, Any]:
+        found = await self._copies.copy_stats(_devid(request), _fids(request))
+        sums = [one.checksum if one else None for one in found]
+        return {
+            "sizes": ",".join(str(one.size) if one else "-1" for one in found),
+            "checksums": ",".join(str(one) if one else "" for one in sums),
+        }
 
     async def _digest(self, request: Request) -> dict[str, Any]:
         target = copy_target(_devid(request), _fid(request))
@@ -120,8 +134,18 @@ def _fid(request: Request) -> int:
     return _number(request, "fid", 1, MAX_FID)
 
 
+def _fids(request: Request) -> list[int]:
+    words = request.arguments.get("fids", "").split(",", MAX_STATS)
+    if len(words) > MAX_STATS:
+        raise SyntaxFault("too many fids")
+    return [_within(word, "fids", 1, MAX_FID) for word in words]
+
+
 def _number(request: Request, name: str, low: int, high: int) -> int:
-    text = request.arguments.get(name, "")
+    return _within(request.arguments.get(name, ""), name, low, high)
+
+
+def _within(text: str, name: str, low: int, high: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
         raise SyntaxFault(f"{name} is not a number")
     number = int(text)

@@ -65,6 +65,10 @@ class TaskStatements:
         self.count_tasks = tongue.phrase(
             select(func.count()).select_from(some.subquery())
         )
+        fresh = some.where(queue.c.failcount == literal_column("0"))
+        self.count_fresh = tongue.phrase(
+            select(func.count()).select_from(fresh.subquery())
+        )
 
     def _walks(self, tongue: Tongue) -> None:
         columns = [file.c[name] for name in FILE_COLUMNS]

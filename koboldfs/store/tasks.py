@@ -73,6 +73,11 @@ class Tasks:
         steps = work.count_tasks
         return self._database.read("count_tasks", steps, kind, max(0, most))
 
+    def count_fresh(self, kind: int, most: int) -> Awaitable[int]:
+        """See `ITasks.count_fresh`."""
+        steps = work.count_fresh
+        return self._database.read("count_fresh", steps, kind, max(0, most))
+
     def files_on(
         self, devid: int, after_fid: int, limit: int
     ) -> Awaitable[list[Located]]:

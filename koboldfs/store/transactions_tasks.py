@@ -96,6 +96,12 @@ def count_tasks(sql: Statements, kind: int, most: int) -> Steps[int]:
     return int(reply.rows[0][0])
 
 
+def count_fresh(sql: Statements, kind: int, most: int) -> Steps[int]:
+    """Rows of a kind that never failed, up to a cap."""
+    reply = yield sql.count_fresh(kind=kind, limit=most)
+    return int(reply.rows[0][0])
+
+
 def files_on(
     sql: Statements, devid: int, beyond_fid: int, limit: int, newest: bool
 ) -> Steps[list[Located]]:

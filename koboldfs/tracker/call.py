@@ -23,6 +23,7 @@ from koboldfs.tracker.ports import IJobControl
 
 if TYPE_CHECKING:
     from koboldfs.cluster.admin import Admin
+    from koboldfs.cluster.checks import Checks
     from koboldfs.cluster.namespace import Namespace
     from koboldfs.model.view import View
 
@@ -39,6 +40,7 @@ class Services:
 
     namespace: Namespace
     admin: Admin
+    checks: Checks
     jobs: IJobControl
     clock: IReactorTime
 

@@ -20,13 +20,17 @@ holds up nobody:
                                                       dev<i>_devid _observed _kib_total
                                                       _kib_used _utilization
     stat    devid fid                                 size [checksum]  (-1: not there)
+    stats   devid fids                                sizes checksums
     digest  devid fid type                            checksum | missing=1
     pull    devid fid size host fromdevid [checksum]  checksum
     delete  devid fid                                 (none; not there is fine)
 
-``type`` is MD5, SHA-1 or SHA-256; a checksum is written ``SHA-256:<hex>``. ``host`` is
-the NAME of a host of the cluster: the node looks its address up itself, so a pull can
-not be aimed at a stranger. Error codes: those of `ERROR_CODES`.
+``fids`` are up to `MAX_STATS` numbers with commas between them; ``sizes`` and
+``checksums`` answer in the same order, -1 for a copy that is not there, and nothing for
+a checksum that is not known. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written
+``SHA-256:<hex>``. ``host`` is the NAME of a host of the cluster: the node looks its
+address up itself, so a pull can not be aimed at a stranger. Error codes: those of
+`ERROR_CODES`.
 """
 
 from __future__ import annotations
@@ -40,7 +44,9 @@ from koboldfs.wire.escaping import escape, format_arguments, parse_arguments, un
 
 #: No request or reply is longer (bytes); a usage reply of 1,000 devices fits.
 MAX_LINE_BYTES = 256 * 1024
-VERBS = ("hello", "usage", "stat", "digest", "pull", "delete")
+#: No more copies are asked for at once: the answer has to fit a line.
+MAX_STATS = 1000
+VERBS = ("hello", "usage", "stat", "stats", "digest", "pull", "delete")
 ERROR_CODES = (
     "bad_request",  # the line does not follow the grammar
     "no_device",  # the device is not served here (now)

@@ -194,6 +194,22 @@ class NodesContract:
 
         return Deferred.fromCoroutine(check())
 
+    def test_stat_many(self) -> Deferred[None]:
+        """Many copies of a device in one question, also more than fit one request."""
+
+        async def check() -> None:
+            for fid, size in enumerate(SIZES, 1):
+                self.plant(self.source, fid, content(size))
+            fids = [*range(1, len(SIZES) + 1), *range(500, 2000)]
+            found = await self.nodes.stat_many(self.source, fids)
+            assert sorted(found) == fids
+            sizes = [one.size if one else None for one in found.values()]
+            assert [found[fid].size for fid in fids[: len(SIZES)]] == list(SIZES)
+            assert sizes.count(None) == 1500
+            assert await self.nodes.stat_many(self.source, []) == {}
+
+        return Deferred.fromCoroutine(check())
+
     def test_many_stats_at_once(self) -> Deferred[None]:
         """Every question gets its own answer."""
 

@@ -103,7 +103,10 @@ class TasksContract(StoreContract):
         await tasks.queue_tasks(FSCK_TASK, [(5, None, None), (6, None, None)])
         await self.taken()
         late = [TaskDone(5, 60.0, 2), TaskDone(6, float("inf"), 9)]
+        self.assertEqual(await tasks.count_fresh(FSCK_TASK, 9), 2)
         await tasks.finish_tasks(FSCK_TASK, late)
+        self.assertEqual(await tasks.count_fresh(FSCK_TASK, 9), 0)
+        self.assertEqual(await tasks.count_tasks(FSCK_TASK, 9), 2)
         await self.pass_time(50)
         self.assertEqual(await self.taken(), [])
         await self.pass_time(11)

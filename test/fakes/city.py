@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.cluster.admin import Admin
+from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.model.entities import (
@@ -47,6 +48,7 @@ from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.ports import IJobControl
 from koboldfs.tracker.protocol import TrackerProtocol
 from test.fakes.nodes import MemoryNodes
+from test.fakes.store import MemoryStore
 
 
 @define(eq=False)
@@ -347,7 +349,11 @@ class City:
         self.live = LiveView(database, self.nodes, self.clock, min_free_mb=100)
         self.namespace = Namespace(database, database, self.nodes, self.live, Random(1))
         self.admin = Admin(database, self.live)
-        self.services = Services(self.namespace, self.admin, self.jobs, self.clock)
+        self.tasks = MemoryStore(self.clock)
+        self.checks = Checks(database, self.tasks, self.live, "vm")
+        self.services = Services(
+            self.namespace, self.admin, self.checks, self.jobs, self.clock
+        )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []
         self.publisher = LogPublisher()

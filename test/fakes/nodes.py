@@ -121,6 +121,12 @@ class MemoryNodes:
             return CopyStat(len(data))
         return CopyStat(len(data), self.checksums.get(_key(place, fid)))
 
+    async def stat_many(
+        self, place: Place, fids: Sequence[int]
+    ) -> dict[int, CopyStat | None]:
+        """See `INodes`."""
+        return {fid: await self.stat(place, fid) for fid in fids}
+
     async def digest(self, place: Place, fid: int, hashtype: int) -> Checksum | None:
         """See `INodes`."""
         await self._enter("digest", place, fid, hashtype)

@@ -206,6 +206,8 @@ class OursNode(ForeignNode):
         self.verbs.append(request.verb)
         if request.verb == "usage":
             return Reply(number, self.usage())
+        if request.verb == "stats":
+            return self._stats(request)
         path = uri(int(arguments["devid"]), int(arguments["fid"]))
         data = self.files.files.get(path)
         if request.verb == "delete":
@@ -226,6 +228,14 @@ class OursNode(ForeignNode):
                 digest = hashlib.sha256(data)
             return Reply(number, {"checksum": f"{name}:{digest.hexdigest()}"})
         return self._pull(request, path)
+
+    def _stats(self, request: Request) -> Reply:
+        devid = int(request.arguments["devid"])
+        fids = request.arguments["fids"].split(",")
+        found = [self.files.files.get(uri(devid, int(fid))) for fid in fids]
+        sizes = ",".join("-1" if one is None else str(len(one)) for one in found)
+        sums = ",".join("" if one is None else str(own_checksum(one)) for one in found)
+        return Reply(request.number, {"sizes": sizes, "checksums": sums})
 
     def usage(self) -> dict[str, str]:
         """The fields of a usage reply."""

@@ -87,6 +87,12 @@ class TaskCalls:
         await self.enter("count_tasks", kind, most)
         return min(most, sum(one == kind for one, _ in self.tables.tasks))
 
+    async def count_fresh(self, kind: int, most: int) -> int:
+        """See `ITasks`."""
+        await self.enter("count_fresh", kind, most)
+        rows = self.tables.tasks.items()
+        return min(most, sum(n[0] == kind and not r.failcount for n, r in rows))
+
     def _on(self, devid: int) -> list[int]:
         return sorted(
             fid

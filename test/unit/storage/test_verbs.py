@@ -46,6 +46,17 @@ class Verbs(SideCase):
         wanted |= {"dev1_kib_total": "", "dev1_kib_used": ""}
         self.assertEqual(self.verb("usage").fields, wanted)
 
+    def test_stats(self) -> None:
+        """Many copies of a device, in the order of the question."""
+        found = self.verb("stats devid=1&fids=8,7,9").fields
+        self.assertEqual(found["sizes"], "-1,4,-1")
+        none, known, nothing = found["checksums"].split(",")
+        self.assertEqual((none, nothing), ("", ""))
+        self.assertEqual(known, self.verb("stat devid=1&fid=7").fields["checksum"])
+        fids = ",".join(["7"] * 1000)
+        sizes = self.verb(f"stats devid=1&fids={fids}").fields["sizes"]
+        self.assertEqual(sizes.count("4"), 1000)
+
     def test_stat(self) -> None:
         """Size, and the checksum while it is known."""
         ours = f"SHA-256:{sha256(b'data').hexdigest()}"
@@ -76,6 +87,12 @@ class Verbs(SideCase):
         """Arguments that are missing, no numbers, or out of range; no such verb."""
         for text in (
             "nonsense",
+            "stats",
+            "stats devid=1",
+            "stats devid=1&fids=",
+            "stats devid=1&fids=7,",
+            "stats devid=1&fids=7,x",
+            "stats devid=1&fids=" + ",".join(["7"] * 1001),
             "stat",
             "stat devid=1",
             "stat devid=0&fid=1",

@@ -1,0 +1,303 @@
+"""The run of fsck: when it begins, where it stands, when it ends.
+
+All of it is in MogileFS's settings, so that its trackers and ours, and a tracker that
+takes over, see the same:
+
+    fsck_host                  the tracker that queues the files; none: not running
+    fsck_start_time            Unix seconds; none after a reset
+    fsck_stop_time             when it was stopped, or came to its end
+    fsck_highest_fid_checked   every fid up to this one is queued or checked
+    fsck_fid_at_end            where it ends
+    fsck_start_fid             where it began
+    fsck_fids_checked          how many were queued since then
+    fsck_opt_policy_only       1: ask no node
+    fsck_start_maxlogid, fsck_logid_processed, fsck_sum_evcount_<CODE>
+                               how far the log is added up, and the sums
+
+What MogileFS cannot say is in settings of ours: `kobold_fsck_domain`, `_class`,
+`_prefix` (only these files are checked) and `kobold_fsck_own_checksums` (every copy is
+read and compared with our checksum). A run that came to its end begins anew, over all
+files, when it is started; one that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from koboldfs import errors, job_errors
+from koboldfs.interfaces import ILiveView, ITasks, ITopology
+from koboldfs.model import fsck as rules
+from koboldfs.model.entities import FSCK_TASK, FsckLogRow
+
+HOST = "fsck_host"
+REBALANCE_HOST = "rebal_host"
+START_TIME, STOP_TIME = "fsck_start_time", "fsck_stop_time"
+POSITION, END = "fsck_highest_fid_checked", "fsck_fid_at_end"
+START_FID, CHECKED = "fsck_start_fid", "fsck_fids_checked"
+POLICY_ONLY = "fsck_opt_policy_only"
+FIRST_LOGID, LAST_LOGID = "fsck_start_maxlogid", "fsck_logid_processed"
+SUM = "fsck_sum_evcount_"
+OURS = "kobold_fsck_"
+SCOPE = ("domain", "class", "prefix", "own_checksums")
+
+#: Fids queued at a time, and how many may wait (MogileFS's settings and defaults).
+RATE, RATE_DEFAULT = "queue_rate_for_fsck", 1000
+SIZE, SIZE_DEFAULT = "queue_size_for_fsck", 20000
+#: No page is larger, and no more rows need to wait than a few pages.
+MAX_RATE = 5000
+PAGES_AHEAD = 3
+#: `fsck_getlog` gives so many entries (MogileFS's number).
+LOG_PAGE = 100
+#: The queue is counted no further than this for `fsck_status`.
+MOST_COUNTED = 1_000_000
+
+
+@frozen
+class Wanted:
+    """What a run shall be about; empty texts mean all."""
+
+    domain: str = ""
+    class_name: str = ""
+    prefix: str = ""
+    own_checksums: bool = False
+
+    def settings(self) -> dict[str, str | None]:
+        """The settings that say so."""
+        values = (
+            self.domain,
+            self.class_name,
+            self.prefix,
+            "1" if self.own_checksums else "",
+        )
+        return {
+            OURS + name: value or None
+            for name, value in zip(SCOPE, values, strict=True)
+        }
+
+
+class Checks:
+    """See the module. `host_name` is this tracker's."""
+
+    def __init__(
+        self, topology: ITopology, tasks: ITasks, live: ILiveView, host_name: str
+    ) -> None:
+        self._topology = topology
+        self._tasks = tasks
+        self._live = live
+        self._host_name = host_name
+
+    # --- for operators
+
+    async def start(self, wanted: Wanted | None = None) -> None:
+        """Begin, or go on after the last fid. With `wanted` it begins anew.
+
+        Raises `FsckRunning`, `RebalanceRunning`, `UnknownDomain`, `UnknownClass`.
+        """
+        settings = await self._settings()
+        if settings.get(HOST):
+            raise job_errors.FsckRunning()
+        if settings.get(REBALANCE_HOST):
+            raise job_errors.RebalanceRunning(
+                "rebalance running; cannot run fsck at same time"
+            )
+        position, end = _number(settings, POSITION), _number(settings, END)
+        if wanted is not None:
+            await self.reset(policy_only=False, after_fid=0, wanted=wanted)
+            settings = await self._settings()
+        elif START_TIME in settings and position >= end:
+            policy_only = settings.get(POLICY_ONLY, "0") not in ("", "0")
+            await self.reset(policy_only=policy_only, after_fid=0, wanted=Wanted())
+            settings = await self._settings()
+        elif END not in settings:
+            await self._set({END: await self._tasks.highest_fid()})
+        now = await self._tasks.unix_time()
+        await self._set(
+            {
+                STOP_TIME: None,
+                CHECKED: 0,
+                START_FID: _number(settings, POSITION),
+                START_TIME: now,
+                HOST: self._host_name,
+            }
+        )
+
+    async def stop(self) -> None:
+        """Queue no more files; what is queued is still checked."""
+        await self._set({HOST: None, STOP_TIME: await self._tasks.unix_time()})
+        await self.add_up()
+
+    async def reset(self, *, policy_only: bool, after_fid: int, wanted: Wanted) -> None:
+        """Have the next run begin after a fid, with counts of 0.
+
+        Raises `UnknownDomain`, `UnknownClass`.
+        """
+        view = self._live.view
+        if wanted.domain:
+            domain = view.domains.get(wanted.domain)
+            if domain is None:
+                raise errors.UnknownDomain()
+            name = wanted.class_name
+            if name and view.class_named(domain.dmid, name) is None:
+                raise errors.UnknownClass()
+        elif wanted.class_name or wanted.prefix:
+            raise errors.NoDomain()
+        logid, _ = await self._tasks.tally(0)
+        sums = [name for name in await self._settings() if name.startswith(SUM)]
+        await self._set(
+            {
+                **dict.fromkeys((START_TIME, STOP_TIME, START_FID, CHECKED, *sums)),
+                **wanted.settings(),
+                POLICY_ONLY: int(policy_only),
+                POSITION: after_fid,
+                END: await self._tasks.highest_fid(),
+                FIRST_LOGID: logid,
+                LAST_LOGID: logid,
+            }
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """The fields of `fsck_status`."""
+        settings = await self._settings()
+        logid, counts = await self._tasks.tally(_number(settings, LAST_LOGID))
+        now = await self._tasks.unix_time()
+        queued = await self._tasks.count_tasks(FSCK_TASK, MOST_COUNTED)
+        position, end = _number(settings, POSITION), _number(settings, END)
+        running = bool(settings.get(HOST))
+        fields: dict[str, Any] = {
+            "running": int(running),
+            "host": settings.get(HOST),
+            "max_fid_checked": position,
+            "policy_only": _number(settings, POLICY_ONLY),
+            "end_fid": end,
+            "start_time": _number(settings, START_TIME),
+            "stop_time": _number(settings, STOP_TIME),
+            "current_time": now,
+            "max_logid": logid,
+        }
+        for code in rules.CODES:
+            count = _number(settings, SUM + code) + counts.get(code, 0)
+            if count:
+                fields[f"num_{code}"] = count
+        fields |= self._progress(settings, now, queued)
+        return fields | {
+            name: settings[OURS + name] for name in SCOPE if OURS + name in settings
+        }
+
+    def _progress(
+        self, settings: Mapping[str, str], now: int, queued: int
+    ) -> dict[str, Any]:
+        """What MogileFS does not say: the rate, and the time that is left.
+
+        What is left is counted in fids, of which some belong to no file, and so is
+        the rate: both by how far the position has come, less what still waits."""
+        stop = _number(settings, STOP_TIME) or now
+        elapsed = stop - _number(settings, START_TIME)
+        position, end = _number(settings, POSITION), _number(settings, END)
+        walked = position - _number(settings, START_FID) - queued
+        checked = max(0, _number(settings, CHECKED) - queued)
+        fields: dict[str, Any] = {"fids_checked": checked, "queued": queued}
+        if settings.get(HOST):
+            left = max(0, end - position) + queued
+            _, seconds = rules.pace(walked, elapsed, left)
+            if seconds is not None:
+                fields["seconds_left"] = round(seconds)
+        if START_TIME in settings:
+            rate, _ = rules.pace(checked, elapsed, 0)
+            fields["fids_per_second"] = f"{rate:.1f}"
+        return fields
+
+    async def log(self, after_logid: int) -> list[FsckLogRow]:
+        """A page of what was found."""
+        return await self._tasks.events_after(after_logid, LOG_PAGE)
+
+    async def clear_log(self) -> None:
+        """Empty the log; the counts stay."""
+        await self.add_up()
+        await self._tasks.clear_events()
+
+    # --- for the job
+
+    def runs_here(self) -> bool:
+        """Whether this tracker is the one that queues the files."""
+        return self._live.view.settings.get(HOST) == self._host_name
+
+    def policy_only(self) -> bool:
+        """Whether nodes are not to be asked."""
+        return self._live.view.settings.get(POLICY_ONLY, "0") not in ("", "0")
+
+    def own_checksums(self) -> bool:
+        """Whether every copy is to be read and compared with our checksum."""
+        return OURS + "own_checksums" in self._live.view.settings
+
+    def queue_limits(self) -> tuple[int, int]:
+        """How many fids to queue at a time, and how many may wait before that."""
+        settings = self._live.view.settings
+        rate = min(_number(settings, RATE, RATE_DEFAULT) or RATE_DEFAULT, MAX_RATE)
+        size = _number(settings, SIZE, SIZE_DEFAULT) or SIZE_DEFAULT
+        return rate, min(size, PAGES_AHEAD * rate)
+
+    def scope(self) -> rules.Scope:
+        """Which files are checked."""
+        view = self._live.view
+        name = view.settings.get(OURS + "domain")
+        if not name:
+            return rules.Scope()
+        domain = view.domains.get(name)
+        dmid = domain.dmid if domain else -1
+        wanted = view.settings.get(OURS + "class")
+        found = view.class_named(dmid, wanted) if wanted else None
+        classid = None if not wanted else found.classid if found else -1
+        return rules.Scope(dmid, classid, view.settings.get(OURS + "prefix", ""))
+
+    async def position(self) -> tuple[int, int]:
+        """Up to which fid files are queued, and where the run ends; read now."""
+        end = await self._topology.setting(END)
+        position = await self._topology.setting(POSITION)
+        return int(position or 0), int(end or 0)
+
+    async def advance(self, fid: int, count: int) -> None:
+        """Files up to `fid` are queued, `count` more than before."""
+        checked = int(await self._topology.setting(CHECKED) or 0)
+        await self._topology.set_setting(POSITION, str(fid))
+        await self._topology.set_setting(CHECKED, str(checked + count))
+
+    async def finish(self) -> None:
+        """Every file is queued: the run is over as soon as each was looked at once.
+        Those whose nodes are away are looked at again, but not waited for."""
+        if not await self._tasks.count_fresh(FSCK_TASK, 1):
+            await self.stop()
+
+    async def add_up(self) -> None:
+        """Add the new events of the log to the sums."""
+        settings = await self._settings()
+        logid, counts = await self._tasks.tally(_number(settings, LAST_LOGID))
+        if not counts:
+            return
+        sums: dict[str, Any] = {
+            SUM + code: _number(settings, SUM + code) + count
+            for code, count in counts.items()
+            if code in rules.CODES
+        }
+        await self._set({**sums, LAST_LOGID: logid})
+
+    # --- inside
+
+    async def _settings(self) -> dict[str, str]:
+        await self._live.refresh()
+        return dict(self._live.view.settings)
+
+    async def _set(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            text = None if value is None else str(value)
+            await self._topology.set_setting(name, text)
+        await self._live.refresh()
+
+
+def _number(settings: Mapping[str, str], name: str, default: int = 0) -> int:
+    text = settings.get(name, "")
+    return (
+        int(text) if text.isascii() and text.isdigit() and len(text) < 20 else default
+    )
