@@ -126,13 +126,22 @@ class ForeignTests(NodesCase):
         self.node.answers["HEAD"] = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
         stat = self.run_now(self.nodes.stat(self.place, 1))
         self.assertEqual(self.successResultOf(stat).size, 7)
-        for answer in (http(500), http(403), b"HTTP/1.1 200 OK\r\n\r\n"):
+        for answer in (http(500), http(403)):
             self.node.answers["HEAD"] = answer
             stat = self.run_now(self.nodes.stat(self.place, 1))
             self.failureResultOf(stat, NodeFault)
-        self.node.answers["HEAD"] = b"HTTP/1.1 200 OK\r\nServer: lighttpd/1.4\r\n\r\n"
+
+    def test_head_without_a_length(self) -> None:
+        """lighttpd and Apache do not say the length of an empty file: it is one if it
+        has no first byte, else the length is not known."""
+        self.node.answers["HEAD"] = b"HTTP/1.1 200 OK\r\n\r\n"
+        for empty in (http(416), http(200)):
+            self.node.answers["GET"] = empty
+            stat = self.run_now(self.nodes.stat(self.place, 1))
+            self.assertEqual(self.successResultOf(stat).size, 0)
+        self.node.answers["GET"] = http(200, b"abc")
         stat = self.run_now(self.nodes.stat(self.place, 1))
-        self.assertEqual(self.successResultOf(stat).size, 0)
+        self.failureResultOf(stat, NodeFault)
 
     def test_delete(self) -> None:
         """2xx and 404 mean gone; anything else does not."""
