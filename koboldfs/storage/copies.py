@@ -12,17 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from koboldfs.errors import DeviceUnavailable, DiskFull
-from koboldfs.model.entities import OWN_HASHTYPE, Checksum, CopyStat
+from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull
+from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, CopyStat
 from koboldfs.storage.batch import FlushFailed, SmallWrites
 from koboldfs.storage.devices import Device, DeviceFolders
 from koboldfs.storage.digests import Checksums, digest_file
 from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName
+from koboldfs.storage.move import move_file
+from koboldfs.storage.part import PartUpload
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES, Upload
 from koboldfs.wire.http import Target, copy_target
@@ -77,6 +79,7 @@ class Copies:
         self.fsync = fsync
         self.checksums = Checksums()
         self._small: dict[Device, SmallWrites] = {}
+        self._part_turns: dict[Device, DeferredLock] = {}
 
     # --- writing
 
@@ -85,11 +88,7 @@ class Copies:
     ) -> Upload:
         """Begin to store a file. Raises `NoDevice`, `DeviceUnavailable`, `ReadOnly`,
         or `DiskFull` when it is announced larger than the room there is."""
-        device = self.folders.writing(target.devid)
-        space = device.space
-        if expected.size is not None and expected.size > SMALL_BYTES and space:
-            if expected.size > (space.kib_total - space.kib_used) * 1024:
-                raise DiskFull("the file is larger than the room on the device")
+        device = self._with_room(target.devid, expected.size)
         small = self._small.get(device)
         if small is None:
             small = SmallWrites(self.lanes, self.disk, device, self.fsync)
@@ -104,6 +103,31 @@ class Copies:
             frozenset({*hashtypes, *expected.hashtypes()}),
             self.fsync,
         )
+
+    def part(self, target: Target, start: int, expected: Expected) -> PartUpload:
+        """Begin to store a part of a file, from byte `start` on; raises like
+        `upload`."""
+        device = self._with_room(target.devid, expected.size)
+        return PartUpload(
+            self.disk,
+            self.lanes,
+            None,
+            device,
+            target.relative,
+            expected,
+            frozenset({MD5}),
+            self.fsync,
+            start=start,
+            turn=self._part_turns.setdefault(device, DeferredLock()),
+        )
+
+    def _with_room(self, devid: int, size: int | None) -> Device:
+        device = self.folders.writing(devid)
+        space = device.space
+        if size is not None and size > SMALL_BYTES and space:
+            if size > (space.kib_total - space.kib_used) * 1024:
+                raise DiskFull("the file is larger than the room on the device")
+        return device
 
     async def finish(
         self, upload: Upload, target: Target, expected: Expected | None = None
@@ -143,6 +167,32 @@ class Copies:
             self.checksums.forget(target.devid, target.fid)
         found = await self._ask(device, "write", self._remove, device, target.relative)
         return bool(found)
+
+    async def move(self, source: Target, target: Target, *, replace: bool) -> bool:
+        """Give a file another name on its device, durably; returns whether it
+        replaced another file. Raises `CopyMissing` when it is not there, `NameTaken`
+        when it would replace one and is not to."""
+        device = self.folders.writing(source.devid)
+        for one in (source, target):
+            if one.kind == "copy":
+                self.checksums.forget(one.devid, one.fid)
+        try:
+            return bool(
+                await self._ask(
+                    device,
+                    "write",
+                    move_file,
+                    self.disk,
+                    device.path,
+                    (source.relative, target.relative),
+                    replace,
+                    self.fsync,
+                    seconds=FINISH_SECONDS,
+                )
+            )
+        except CopyMissing:
+            await self._ask(device, "read", self._missing, device)
+            raise
 
     async def make_folder(self, target: Target) -> None:
         """A folder is asked for: nothing to do, uploads make what they need. Raises

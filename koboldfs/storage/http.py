@@ -4,11 +4,13 @@
     PUT       copy, test          201 when the file is durable and in its place
     DELETE    copy, test          204, or 404 when it was not there
     MKCOL     folder              201; uploads make what folders they need
+    PUT       with Content-Range  201; see `storage.part`
+    MOVE      copy                201, or 204 when it replaced a file; within a device
     anything else                 405 with Allow, or 404 for a path that names nothing
 
     400  Content-MD5, a trailer, or the body is not what was announced
     411  a PUT without a length     413  a body that nobody asked for, or no file's size
-    501  a PUT of a part of a file  503  the device is not available, or takes no writes
+    403  a MOVE to another device   503  the device is not available, or takes no writes
     507  the device is full         500  the disk failed
 
 Bodies of errors are one line. When a PUT is refused while its body is still coming,
@@ -31,6 +33,7 @@ from koboldfs.model.entities import MD5, Checksum
 from koboldfs.storage.body import BodyBroken, FileBody
 from koboldfs.storage.channel import StorageChannel
 from koboldfs.storage.copies import Copies, Opened
+from koboldfs.storage.part import PartOutside
 from koboldfs.storage.replies import Refused, ReplyingRequest
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import Upload
@@ -43,6 +46,7 @@ from koboldfs.wire.http import (
     evaluate_conditions,
     format_date,
     parse_content_md5,
+    parse_content_range,
     parse_range,
     parse_target,
     parse_trailers,
@@ -56,8 +60,8 @@ SHORT_BODY_BYTES = 64 * 1024
 MAX_FILE_BYTES = 2**63 - 1
 #: The rest of a body that was refused is thrown away for this long at most (seconds).
 REFUSED_BODY_SECONDS = 30.0
-_METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL")
-_ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL\r\n"
+_METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL", b"MOVE")
+_ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL, MOVE\r\n"
 _CONDITIONS = (
     b"If-Match",
     b"If-None-Match",
@@ -91,6 +95,7 @@ class StorageRequest(ReplyingRequest):
         self._paused = False
         self._checksums: tuple[Checksum, ...] = ()
         self._patience: IDelayedCall | None = None
+        self._part_bytes: int | None = None
 
     # --- the body of the request
 
@@ -117,13 +122,13 @@ class StorageRequest(ReplyingRequest):
             if folder and method in (b"GET", b"HEAD"):
                 raise Refused(404, "folders are not shown")
             raise Refused(405, "that is not done with this path", _ALLOW)
+        if method == b"MOVE" and target.kind != "copy":
+            raise Refused(405, "only files are moved", _ALLOW)
         if target.kind == "usage" and method not in (b"GET", b"HEAD"):
             raise Refused(405, "the usage is only read", _ALLOW)
 
     def _begin_upload(self, length: int | None) -> None:
         assert self._target is not None
-        if self.header(b"Content-Range") is not None:
-            raise Refused(501, "a part of a file can not be stored")
         if length == 0 and self.header(b"Content-Length") is None:
             raise Refused(411, "say how long the file is, or send it in chunks")
         if length is not None and length > MAX_FILE_BYTES:
@@ -131,11 +136,20 @@ class StorageRequest(ReplyingRequest):
         value = self.header(b"Content-MD5")
         if value is not None:
             self._checksums = (Checksum(MD5, parse_content_md5(value)),)
-        # A chunked body may end with a Content-MD5 that nobody announced.
-        hashtypes = (MD5,) if length is None else ()
-        self._upload = self._door.copies.upload(
-            self._target, Expected(length, self._checksums), hashtypes
-        )
+        place = self.header(b"Content-Range")
+        if place is not None:
+            start, stop = parse_content_range(place)
+            if length not in (None, stop - start):
+                raise MalformedHeader("Content-Range and the body are not as long")
+            self._part_bytes = stop - start
+            part = Expected(self._part_bytes, self._checksums)
+            self._upload = self._door.copies.part(self._target, start, part)
+        else:
+            # A chunked body may end with a Content-MD5 that nobody announced.
+            hashtypes = (MD5,) if length is None else ()
+            self._upload = self._door.copies.upload(
+                self._target, Expected(length, self._checksums), hashtypes
+            )
         self._upload.relieved = self._resume
         self._upload.failed = self._upload_failed
 
@@ -217,6 +231,8 @@ class StorageRequest(ReplyingRequest):
                 await self._put()
             elif self.method == b"DELETE":
                 await self._delete()
+            elif self.method == b"MOVE":
+                await self._move()
             elif self.method == b"MKCOL":
                 assert self._target is not None
                 await self._door.copies.make_folder(self._target)
@@ -240,11 +256,16 @@ class StorageRequest(ReplyingRequest):
                 value = parse_trailers(self.trailers).get(b"content-md5")
                 if value is not None:
                     trailer = Checksum(MD5, parse_content_md5(value))
-                    expected = Expected(None, (*self._checksums, trailer))
+                    checksums = (*self._checksums, trailer)
+                    expected = Expected(self._part_bytes, checksums)
             except MalformedHeader:
                 upload.abort()
                 raise
-        await self._door.copies.finish(upload, self._target, expected)
+        try:
+            await self._door.copies.finish(upload, self._target, expected)
+        except PartOutside as error:
+            line = b"Content-Range: bytes */%d\r\n" % error.size
+            raise Refused(416, error.message, line) from error
         self.respond(201)
 
     async def _delete(self) -> None:
@@ -253,6 +274,18 @@ class StorageRequest(ReplyingRequest):
             self.respond(204)
         else:
             raise Refused(404, "there is no such file")
+
+    async def _move(self) -> None:
+        source, value = self._target, self.header(b"Destination")
+        assert source is not None
+        target = parse_target((value or b"").strip())
+        if target is None or target.kind != "copy":
+            raise MalformedHeader("Destination names no file of a storage node")
+        if target.devid != source.devid:
+            raise Refused(403, "a file is only moved within its device")
+        replace = (self.header(b"Overwrite") or b"T").strip().upper() != b"F"
+        replaced = await self._door.copies.move(source, target, replace=replace)
+        self.respond(204 if replaced else 201)
 
     async def _get(self) -> None:
         target = self._target

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from koboldfs.errors import (
     CallerError,
     CopyCorrupt,
+    CopyMissing,
     DeviceUnavailable,
     DiskFull,
     KoboldError,
@@ -18,6 +19,7 @@ from koboldfs.errors import (
     TooBusy,
 )
 from koboldfs.storage.channel import BodyRequest, StorageChannel
+from koboldfs.storage.move import NameTaken
 from koboldfs.wire.http import MalformedHeader, format_date
 
 REASONS = {
@@ -27,6 +29,7 @@ REASONS = {
     206: b"Partial Content",
     304: b"Not Modified",
     400: b"Bad Request",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     411: b"Length Required",
@@ -60,6 +63,8 @@ def status_of(error: Exception) -> int:
         return error.status
     for kind, status in (
         (NoDevice, 404),
+        (CopyMissing, 404),
+        (NameTaken, 412),
         (CopyCorrupt, 400),
         (MalformedHeader, 400),
         (DiskFull, 507),

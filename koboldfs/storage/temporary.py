@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import count
 from posixpath import dirname
@@ -24,6 +24,8 @@ from koboldfs.errors import CopyCorrupt, DeviceUnavailable
 from koboldfs.model.entities import HASH_NAMES, HASHLIB_NAMES, OWN_HASHTYPE, Checksum
 from koboldfs.storage.disk import TEMPORARY_FOLDER, IDisk
 
+#: How much is copied from one file to another in one go (bytes).
+PIECE_BYTES = 256 * 1024
 _NAME = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-[0-9]{1,19}", re.ASCII)
 _numbers = count()
 
@@ -137,6 +139,14 @@ class TemporaryFile:
                 digest.update(chunk)
             self.size += len(chunk)
 
+    def read_back(self) -> Iterator[bytes]:
+        """The bytes that were written so far, in pieces."""
+        fd, _ = self._disk.open(self._path)
+        try:
+            yield from pieces(self._disk, fd, 0, self.size)
+        finally:
+            self._disk.close(fd)
+
     def check(self, expected: Expected) -> None:
         """Raises `CopyCorrupt` when the bytes are not those that were announced."""
         if expected.size is not None and expected.size != self.size:
@@ -186,6 +196,16 @@ class TemporaryFile:
                 self._disk.remove(self._path)
             except OSError:
                 pass
+
+
+def pieces(disk: IDisk, fd: int, start: int, stop: int) -> Iterator[bytes]:
+    """The bytes of an open file in a range, as far as there are any."""
+    while start < stop:
+        data = disk.read(fd, min(PIECE_BYTES, stop - start), start)
+        if not data:
+            return
+        start += len(data)
+        yield data
 
 
 def make_folders(disk: IDisk, root: str, relative: str) -> list[str]:

@@ -51,6 +51,11 @@ class Upload:
     no more, `failed` when it is known that the file can not be stored; `finish` fails
     with the same."""
 
+    #: Whether the file is made from the one that it replaces: then also a short one
+    #: needs a temporary file, and one whose name may not be durable is left there,
+    #: because nothing else is.
+    _replaces = False
+
     def __init__(
         self,
         disk: IDisk,
@@ -139,11 +144,13 @@ class Upload:
             raise self._failure
         self._over = True
         chunks, self._waiting = tuple(self._waiting), []
-        if self._file is None:
+        if self._file is None and not self._replaces:
             file = SmallFile(self._relative, chunks, self._expected)
             return await self._small.add(file)
-        stored: Stored = await self._run(self._commit, chunks)
-        return stored
+        return await self._last_step(chunks)
+
+    async def _last_step(self, chunks: tuple[bytes, ...]) -> Stored:
+        return await self._run(self._commit, chunks)
 
     def abort(self) -> None:
         """See `IUpload`."""
@@ -183,19 +190,23 @@ class Upload:
         try:
             file.write(chunks)
             file.check(self._expected)
-            if self._fsync:
-                self._flush(file)
-            file.seal()
-            stored, folders = file.place(self._relative)
+            return self._put_in_place(file)
         except BaseException:
             file.discard()
             raise
+
+    def _put_in_place(self, file: TemporaryFile) -> Stored:
+        if self._fsync:
+            self._flush(file)
+        file.seal()
+        stored, folders = file.place(self._relative)
         if self._fsync:
             try:
                 for folder in folders:
                     self._disk.sync_folder(folder)
             except OSError as error:
-                unplace(self._disk, self._device.path, self._relative, stored)
+                if not self._replaces:
+                    unplace(self._disk, self._device.path, self._relative, stored)
                 raise flush_failed(error) from error
         return stored
 

@@ -11,7 +11,9 @@ Whatever is not exactly one of these names nothing: escapes, dot segments, empty
 segments, backslashes and NULs are refused because they are no path, not filtered.
 
 Ranges follow RFC 9110: one range of bytes; several, or a range that does not follow the
-grammar, are ignored and the whole file is sent.
+grammar, are ignored and the whole file is sent. The range of a PUT is never ignored:
+
+    content-range = "bytes" first "-" last "/" ( total / "*" )
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ _TEST = re.compile(
 )
 _FOLDER = re.compile(_DEVICE + rb"/(test-write|[0-9](?:/[0-9]{3}(?:/[0-9]{3})?)?)/?")
 _RANGE = re.compile(rb"bytes=([0-9]{0,19})-([0-9]{0,19})", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(
+    rb"bytes[ =]([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)", re.IGNORECASE
+)
 _MD5 = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
@@ -121,6 +126,18 @@ def parse_range(value: bytes, size_bytes: int) -> tuple[int, int] | None:
     if start >= size_bytes:
         raise RangeNotSatisfiable
     stop = min(int(match[2]) + 1, size_bytes) if match[2] else size_bytes
+    return start, stop
+
+
+def parse_content_range(value: bytes) -> tuple[int, int]:
+    """Where the bytes of a PUT begin, and the byte after the last one; raises
+    `MalformedHeader`."""
+    match = _CONTENT_RANGE.fullmatch(value.strip())
+    if match is None:
+        raise MalformedHeader("Content-Range is not bytes first-last/total")
+    start, stop = int(match[1]), int(match[2]) + 1
+    if stop <= start or (match[3] != b"*" and int(match[3]) < stop):
+        raise MalformedHeader("Content-Range is not a range of the file")
     return start, stop
 
 

@@ -19,6 +19,7 @@ from koboldfs.wire.http import (
     evaluate_conditions,
     format_date,
     parse_content_md5,
+    parse_content_range,
     parse_date,
     parse_range,
     parse_target,
@@ -196,6 +197,28 @@ class Checksums(SynchronousTestCase):
         for wrong in (b"", value[:-1], value + b"=", b"x", b"\xff" * 24, value[:-2]):
             with self.assertRaises(MalformedHeader):
                 parse_content_md5(wrong)
+
+    def test_content_range(self) -> None:
+        """First byte and the byte after the last; whether the total is said or not."""
+        for value, place in (
+            (b"bytes 0-0/1", (0, 1)),
+            (b"bytes 5-9/10", (5, 10)),
+            (b" Bytes 5-9/* ", (5, 10)),
+            (b"bytes=5-9/*", (5, 10)),
+        ):
+            self.assertEqual(parse_content_range(value), place)
+        for wrong in (
+            b"",
+            b"bytes 5-4/*",
+            b"bytes 5-9/9",
+            b"bytes */9",
+            b"bytes 5-/9",
+            b"bytes 5-9",
+            b"lines 5-9/*",
+            b"bytes 1-%s/*" % (b"9" * 19),
+        ):
+            with self.assertRaises(MalformedHeader):
+                parse_content_range(wrong)
 
     def test_trailers(self) -> None:
         """Names in lower case; lines without a name are malformed."""
