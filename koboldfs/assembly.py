@@ -148,6 +148,7 @@ class Installation:
         nodes = Nodes(reactor)
         self._stops.append(nodes.stop)
         live = LiveView(topology, nodes, reactor, min_free_mb=MIN_FREE_MB)
+        nodes.set_skip_mkcol(lambda: live.view.settings.get("skip_mkcol") == "1")
         await live.refresh()
         live.startService()
         self._stops.append(_stopper(live))

@@ -6,6 +6,8 @@ not know MKCOL at all (400, 405, 501: Perlbal and nginx make folders on PUT).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IReactorTime
 
 from koboldfs.client.http import Address, NodeHttp
@@ -13,6 +15,8 @@ from koboldfs.errors import NodeFault
 from koboldfs.model.fid import uri
 
 REMEMBER_SECONDS = 3600.0
+#: Longer than this (seconds) no client that opens a file waits for one folder.
+STEP_SECONDS = 2.0
 #: Folders remembered, over all nodes; one is some 100 bytes. Beyond, all are forgotten.
 MAX_REMEMBERED = 50_000
 _NOT_KNOWN = (400, 405, 501)
@@ -24,6 +28,8 @@ class Folders:
     def __init__(self, clock: IReactorTime, http: NodeHttp) -> None:
         self._clock = clock
         self._http = http
+        #: Whether an operator said that no node needs MKCOL.
+        self.skip: Callable[[], bool] = lambda: False
         self._made: dict[tuple[Address, str], float] = {}
         self._without: dict[Address, float] = {}
 
@@ -39,12 +45,14 @@ class Folders:
     async def make(self, address: Address, path: str) -> bool:
         """Make one folder; whether trying to make one within it makes sense."""
         now = self._clock.seconds()
-        if self._without.get(address, 0.0) > now:
+        if self.skip() or self._without.get(address, 0.0) > now:
             return False
         if self._made.get((address, path), 0.0) > now:
             return True
         try:
-            answer = await self._http.request(address, b"MKCOL", path)
+            answer = await self._http.request(
+                address, b"MKCOL", path, timeout_seconds=STEP_SECONDS
+            )
         except NodeFault:
             return False
         if answer.status in _NOT_KNOWN:

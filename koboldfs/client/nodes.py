@@ -7,17 +7,17 @@ all of them understand.
     what      ours                             foreign
     stat      stat                             HEAD
     stat_many stats                            HEADs side by side
-    digest    digest                           GET, digested here
+    digest    digest                           mogstored's digest, else GET
     copy      pull (the target fetches)        GET -> PUT through us, then HEAD
     remove    delete                           DELETE
-    prepare   nothing                          MKCOL
+    prepare   nothing                          MKCOL, unless `skip_mkcol` says no
     write     PUT, compared with stat          PUT, then HEAD
     read      GET                              GET
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -34,6 +34,7 @@ from koboldfs.client.channels import Channels
 from koboldfs.client.copy_writer import CopyWriter
 from koboldfs.client.folders import Folders
 from koboldfs.client.http import NodeHttp, refused
+from koboldfs.client.mogstored import MOGSTORED_PORT, MOGSTORED_TYPES, Mogstored
 from koboldfs.client.relay import Digester, Relay
 from koboldfs.client.sidechannel import Refusal, SideChannel
 from koboldfs.client.survey import Surveyor, read_address, write_address
@@ -72,13 +73,24 @@ class Nodes:
 
     log = Logger()
 
-    def __init__(self, reactor: Any, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        random: Random | None = None,
+        *,
+        mogstored_port: int = MOGSTORED_PORT,
+    ) -> None:
+        self._mogstored = Mogstored(reactor, mogstored_port)
         self._http = NodeHttp(reactor)
         self._channels = Channels(reactor)
         self._folders = Folders(reactor, self._http)
         self._surveyor = Surveyor(
             reactor, self._http, self._channels, self._folders, random or Random()
         )
+
+    def set_skip_mkcol(self, skip: Callable[[], bool]) -> None:
+        """Ask `skip`, from now on, whether foreign nodes are left without MKCOL."""
+        self._folders.skip = skip
 
     async def stop(self) -> None:
         """Close all connections; what is under way fails with `NodeUnreachable`."""
@@ -139,8 +151,15 @@ class Nodes:
         channel = self._channels.of(place.host)
         if channel is not None:
             return await self._digest_there(channel, place, fid, hashtype)
-        # mogstored could digest an MD5 by itself (`MD5 <uri>` on its side channel);
-        # it would go here.
+        if hashtype in MOGSTORED_TYPES:
+            stat = await self.stat(place, fid)
+            if stat is None:
+                return None
+            found = await self._mogstored.digest(
+                place.host.ip, uri(place.devid, fid), stat.size, hashtype
+            )
+            if found is not None:
+                return found
         digester = Digester(hashtype)
         try:
             await self.read(place, fid, 0, None, digester)

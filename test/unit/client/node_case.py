@@ -62,6 +62,10 @@ class Node:
 
     def _lines(self, wire: Wire, data: bytes) -> None:
         for line in data.decode().splitlines():
+            if not line.startswith("kobold "):
+                self.asked.append(line)
+                wire.feed(self.replies.get(line, b"") + b"\r\n")
+                continue
             _, number, verb = line.split(" ")[:3]
             self.asked.append(line.split(" ", 2)[2])
             if verb in self.replies:

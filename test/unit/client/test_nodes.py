@@ -3,9 +3,11 @@ they are told (`test.contract` has what all providers of `INodes` promise)."""
 
 from __future__ import annotations
 
+from hashlib import md5
 from typing import Any
 
 from koboldfs.client.folders import REMEMBER_SECONDS
+from koboldfs.client.mogstored import MIN_BYTES
 from koboldfs.client.nodes import work_seconds
 from koboldfs.errors import (
     CopyCorrupt,
@@ -13,7 +15,8 @@ from koboldfs.errors import (
     NodeFault,
     NodeUnreachable,
 )
-from koboldfs.model.entities import MD5, Host, Place
+from koboldfs.model.entities import MD5, Checksum, Host, Place
+from koboldfs.model.fid import uri
 from test.fakes.nodes import own_checksum
 from test.unit.client.network import start
 from test.unit.client.node_case import ABC, NodesCase, http
@@ -180,6 +183,46 @@ class ForeignTests(NodesCase):
         for _ in range(2):
             self.successResultOf(self.run_now(self.nodes.prepare(self.place, 1)))
         self.assertEqual(len(self.node.asked), 6)
+
+    def test_skip_mkcol(self) -> None:
+        """No MKCOL where the operator said that no node needs it."""
+        self.node.answers["MKCOL"] = http(201)
+        skip = [True]
+        self.nodes.set_skip_mkcol(lambda: skip[0])
+        self.successResultOf(self.run_now(self.nodes.prepare(self.place, 1)))
+        self.assertEqual(self.node.asked, [])
+        skip[0] = False
+        self.successResultOf(self.run_now(self.nodes.prepare(self.place, 1)))
+        self.assertEqual(len(self.node.asked), 3)
+
+    def test_digest_by_mogstored(self) -> None:
+        """A long file is digested beside its disk, if that is offered; a daemon that
+        does not, or talks nonsense, is no reason to fail."""
+        data = b"x" * MIN_BYTES
+        path = uri(3, 1)
+        right = md5(data).hexdigest()
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data)
+        self.node.answers.update({"HEAD": head, "GET": http(200, data)})
+        read = f"GET {path}"
+        for reply, reads in (
+            (f"{path} MD5={right}", 0),
+            (f"{path} MD5=-1", 1),
+            (f"{path} MD5=12", 1),
+            (f"/dev4/x MD5={right}", 1),
+            (f"ERR read {path} at 0 failed", 1),
+            ("ERROR: unknown command: MD5", 1),
+        ):
+            self.node.asked.clear()
+            self.node.replies[f"MD5 {path}"] = reply.encode()
+            digest = self.run_now(self.nodes.digest(self.place, 1, MD5))
+            self.assertEqual(
+                self.successResultOf(digest), Checksum(MD5, md5(data).digest())
+            )
+            self.assertEqual(self.node.asked.count(f"MD5 {path}"), 1)
+            self.assertEqual(self.node.asked.count(read), reads, reply)
+        self.node.answers["HEAD"] = http(404)
+        digest = self.run_now(self.nodes.digest(self.place, 1, MD5))
+        self.assertIsNone(self.successResultOf(digest))
 
     def test_copy_to_a_target_that_spoils(self) -> None:
         """A target that has another size afterwards does not have the copy."""
