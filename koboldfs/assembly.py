@@ -25,13 +25,16 @@ from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
+from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.config import Config, with_backlog
 from koboldfs.errors import ConfigError, DomainExists
 from koboldfs.interfaces import ITrackerCall
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
+from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker
 from koboldfs.model.policy import parse_policy
@@ -156,9 +159,13 @@ class Installation:
         admin = Admin(topology, live)
         await self._make_domains(admin, live)
         await live.survey()
-        checks = Checks(topology, store.tasks, live, self.config.host_name)
-        jobs = JobControl(store, nodes, live, namespace, checks, random, reactor)
-        commands = Commands(Services(namespace, admin, checks, jobs, reactor))
+        checks = Checks(topology, store.tasks, live, config.host_name)
+        balance = Rebalancing(topology, store.tasks, live, random, config.host_name)
+        jobs = JobControl(
+            store, nodes, live, namespace, checks, balance, random, reactor
+        )
+        services = Services(namespace, admin, checks, balance, jobs, reactor)
+        commands = Commands(services)
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)
         self._stops.append(jobs.stop)
@@ -238,18 +245,24 @@ class JobControl:
         live: LiveView,
         namespace: Namespace,
         checks: Checks,
+        balance: Rebalancing,
         random: Any,
         clock: Any,
     ) -> None:
         self._queues = queues = store.queues
         files, topology = store.files, store.topology
         copies = namespace.copies
-        replicate = ReplicateWorker(queues, copies, random)
+        moving = Moving(copies, store.tasks)
+        replicate = ReplicateWorker(queues, copies, moving, random)
         live.observe(replicate.notice)
         sweep = Sweep(topology, files, queues, copies, live, random)
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live), 0.5),
+            (
+                RebalanceWorker(balance, moving, store.tasks, live, clock),
+                0.5,
+            ),
             (
                 FsckWorker(checks, store.tasks, files, queues, copies, live, clock),
                 0.5,

@@ -17,7 +17,16 @@ from attrs import frozen
 from koboldfs.errors import ConfigError
 
 SECTION = "koboldfs"
-JOBS = ("replicate", "delete", "fsck", "expire", "reap", "sweep", "monitor")
+JOBS = (
+    "replicate",
+    "delete",
+    "fsck",
+    "rebalance",
+    "expire",
+    "reap",
+    "sweep",
+    "monitor",
+)
 MAX_DEVICES = 1000
 MAX_PROCESSES = 64
 #: Connections that may wait to be accepted at a port, unless an option says another.

@@ -289,6 +289,11 @@ class ITasks(Interface):
         hundred changes. Copies added to a fid that is no live file are recorded, and
         the fid is queued for deletion."""
 
+    def release_copy(fid: int, devid: int, keep: Sequence[int]) -> Awaitable[bool]:
+        """Forget the copy on a device, if that is one and all of `keep` are recorded
+        too; else, or when the fid is no live file, False and nothing changes. Two who
+        take copies of one file away at once cannot both succeed against the other."""
+
     def log_events(events: Sequence[FsckEvent]) -> Awaitable[None]:
         """Append to the log, with the time of the database's clock."""
 

@@ -12,6 +12,40 @@ class FsckRunning(CallerError):
     text = "fsck is already running"
 
 
+class NoRebalanceState(CallerError):
+    """The tracker protocol's ``no_rebal_state``."""
+
+    code = "no_rebal_state"
+    text = "No available rebalance status"
+
+
+class NoRebalancePolicy(CallerError):
+    """The tracker protocol's ``no_rebal_policy``."""
+
+    code = "no_rebal_policy"
+    text = "No rebalance policy available"
+
+
+class RebalanceNotStarted(CallerError):
+    """The tracker protocol's ``rebal_not_started``."""
+
+    code = "rebal_not_started"
+    text = "Rebalance not running"
+
+
+class BadRebalancePolicy(CallerError):
+    """The tracker protocol's ``bad_rebal_pol``."""
+
+    code = text = "bad_rebal_pol"
+
+
+class PolicyInUse(CallerError):
+    """The tracker protocol's ``no_set_rebal``."""
+
+    code = "no_set_rebal"
+    text = "cannot change rebalance policy while rebalance is running"
+
+
 class RebalanceRunning(CallerError):
     """The tracker protocol's ``rebal_running``."""
 

@@ -186,10 +186,7 @@ def fsck_clearlog(context: Context) -> None:
 @click.group()
 @tracker_options
 def rebalance() -> None:
-    """Move copies between devices, as a policy says.
-
-    For trackers that can: MogileFS's, and later versions of ours.
-    """
+    """Move copies between devices, as a policy says."""
 
 
 @rebalance.command("policy")

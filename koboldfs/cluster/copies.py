@@ -95,6 +95,11 @@ class Copies:
         question = Question(view, on, mindevcount, size, frozenset(failed))
         return plan(policy, question, self._random)
 
+    def wanted(self, dmid: int, classid: int, devids: Collection[int]) -> int:
+        """How many copies the policy of the class wants in the end."""
+        policy, mindevcount = self.policy_of(dmid, classid)
+        return policy.copies(Question(self.live.view, frozenset(devids), mindevcount))
+
     # --- making copies
 
     async def spread(

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from random import Random
 
 from koboldfs.cluster.copies import Copies
-from koboldfs.errors import KoboldError
+from koboldfs.cluster.moving import KEPT, Moving
+from koboldfs.errors import DatabaseFault, KoboldError
 from koboldfs.interfaces import IQueues
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
-from koboldfs.model.entities import Checksum, Replication, ReplicationDone
+from koboldfs.model.entities import Checksum, Located, Replication, ReplicationDone
 from koboldfs.model.pacing import retry_seconds
 from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
 from koboldfs.model.view import View
@@ -29,8 +30,11 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
     name = "replicate"
     parallel = 64
 
-    def __init__(self, queues: IQueues, copies: Copies, random: Random) -> None:
+    def __init__(
+        self, queues: IQueues, copies: Copies, moving: Moving, random: Random
+    ) -> None:
         super().__init__()
+        self._moving = moving
         self._queues = queues
         self._copies = copies
         self._random = random
@@ -79,8 +83,10 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
         verdict = self._copies.judge(
             file.dmid, file.classid, located.devids, file.length
         )
-        if verdict.word in (SATISFIED, TOO_MANY):
+        if verdict.word == SATISFIED:
             return ReplicationDone(row.fid)
+        if verdict.word == TOO_MANY:
+            return await self._trimmed(row, located)
         if verdict.word != COPY:
             return self._later(row)
         done = await self._copies.spread(located, verdict.devids)
@@ -94,9 +100,22 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
             lost = tuple(sorted(done.lost))
             return ReplicationDone(row.fid, added, lost, 0, row.failcount, own)
         after = self._copies.judge(file.dmid, file.classid, done.devids, file.length)
-        if after.word in (SATISFIED, TOO_MANY):
+        if after.word == SATISFIED:
             return ReplicationDone(row.fid, added, checksum=own)
+        if after.word == TOO_MANY:
+            # The next round sees to that, when the new copies are recorded.
+            return ReplicationDone(row.fid, added, (), 0, row.failcount, own)
         return self._later(row, added, own)
+
+    async def _trimmed(self, row: Replication, located: Located) -> ReplicationDone:
+        """One copy is taken away; the next round looks whether that was enough."""
+        try:
+            outcome = await self._moving.trim(located)
+        except DatabaseFault:
+            outcome = KEPT
+        if outcome == KEPT:
+            return self._later(row)
+        return ReplicationDone(row.fid, retry_seconds=0)
 
     def _later(
         self, row: Replication, added: tuple[int, ...] = (), own: Checksum | None = None

@@ -183,6 +183,14 @@ class View:
             return device.mb_total - device.mb_used
         return None
 
+    def total_mb(self, devid: int) -> int | None:
+        """The whole room in MB as last observed, else as the database has it."""
+        seen = self.health.devices.get(devid)
+        if seen and seen.kib_total is not None:
+            return seen.kib_total // 1024
+        device = self.devices.get(devid)
+        return device.mb_total if device else None
+
     def free_share(self, devid: int) -> float:
         """Free room as a share of the whole, 0.0 to 1.0; 0.0 when not known."""
         seen = self.health.devices.get(devid)

@@ -113,6 +113,15 @@ class Tasks:
         """See `ITasks.change_copies`."""
         return self._each(work.change_copies, changes)
 
+    def release_copy(
+        self, fid: int, devid: int, keep: Sequence[int]
+    ) -> Awaitable[bool]:
+        """See `ITasks.release_copy`."""
+        steps = work.release_copy
+        return self._database.write_once(
+            "release_copy", steps, fid, devid, frozenset(keep)
+        )
+
     def log_events(self, events: Sequence[FsckEvent]) -> Awaitable[None]:
         """See `ITasks.log_events`. What is written twice after a lost connection is
         two entries."""

@@ -148,6 +148,21 @@ def change_copies(sql: Statements, changes: Sequence[CopyChange]) -> Steps[None]
     )
 
 
+def release_copy(
+    sql: Statements, fid: int, devid: int, keep: frozenset[int]
+) -> Steps[bool]:
+    """Forget a copy while others stay; see `ITasks.release_copy`."""
+    live = yield sql.lock_fids(fids=[fid])
+    if not live.rows:
+        return False
+    reply = yield sql.copies_of(fids=[fid])
+    recorded = {row[1] for row in reply.rows}
+    if not keep or not (keep | {devid}) <= recorded or devid in keep:
+        return False
+    yield quiet(sql.remove_copies(devid=devid, fids=[fid]), sql.recount(fids=[fid]))
+    return True
+
+
 def _checksums(
     sql: Statements, changes: Sequence[CopyChange]
 ) -> list[Statement | None]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from koboldfs.cluster.admin import Admin
     from koboldfs.cluster.checks import Checks
     from koboldfs.cluster.namespace import Namespace
+    from koboldfs.cluster.rebalancing import Rebalancing
     from koboldfs.model.view import View
 
 #: The fields of an OK reply, in order; None is an empty value.
@@ -41,6 +42,7 @@ class Services:
     namespace: Namespace
     admin: Admin
     checks: Checks
+    balance: Rebalancing
     jobs: IJobControl
     clock: IReactorTime
 

@@ -22,6 +22,7 @@ from koboldfs.tracker.fsck_commands import FSCK_COMMANDS
 from koboldfs.tracker.host_commands import HOST_COMMANDS
 from koboldfs.tracker.list_commands import LIST_COMMANDS
 from koboldfs.tracker.plain_commands import PLAIN_COMMANDS
+from koboldfs.tracker.rebalance_commands import REBALANCE_COMMANDS
 from koboldfs.tracker.setting_commands import SETTING_COMMANDS
 
 COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
@@ -32,6 +33,7 @@ COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
     CLASS_COMMANDS,
     SETTING_COMMANDS,
     FSCK_COMMANDS,
+    REBALANCE_COMMANDS,
     PLAIN_COMMANDS,
 )
 

@@ -193,6 +193,41 @@ class TasksContract(StoreContract):
         located = await self.store.files.find_fid(fid)
         self.assertEqual((located.file.devcount, located.checksum), (2, OURS))
 
+    async def test_release_copy(self) -> None:
+        """A copy is forgotten only while those that shall stay are recorded."""
+        fid = await self.stored(1, "a", 1, 2, 3)
+        gone = await self.stored(1, "b", 1, 2)
+        await self.store.files.delete(1, "b")
+        release = self.store.tasks.release_copy
+        for args in (
+            (fid, 1, [2, 9]),
+            (fid, 9, [1, 2]),
+            (fid, 1, []),
+            (fid, 1, [1, 2]),
+            (gone, 1, [2]),
+            (777, 1, [2]),
+        ):
+            self.assertFalse(await release(*args), args)
+        self.assertTrue(await release(fid, 1, [2, 3]))
+        located = await self.store.files.find_fid(fid)
+        self.assertEqual(sorted(located.devids), [2, 3])
+        self.assertEqual(located.file.devcount, 2)
+
+    async def test_two_release(self) -> None:
+        """Of two who would each leave the other's copy, one is refused."""
+        fids = [await self.stored(1, f"k{n}", 1, 2) for n in range(10)]
+        other = await self.another()
+        answers = await self.together(
+            *(
+                store.tasks.release_copy(fid, devid, [keep])
+                for fid in fids
+                for store, devid, keep in ((self.store, 1, 2), (other, 2, 1))
+            )
+        )
+        self.assertEqual(answers.count(True), len(fids))
+        for fid in fids:
+            self.assertEqual(len((await self.store.files.find_fid(fid)).devids), 1)
+
     # --- the log
 
     async def test_log(self) -> None:

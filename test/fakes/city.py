@@ -30,6 +30,7 @@ from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.model.entities import (
     Checksum,
     Closing,
@@ -351,8 +352,14 @@ class City:
         self.admin = Admin(database, self.live)
         self.tasks = MemoryStore(self.clock)
         self.checks = Checks(database, self.tasks, self.live, "vm")
+        self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
         self.services = Services(
-            self.namespace, self.admin, self.checks, self.jobs, self.clock
+            self.namespace,
+            self.admin,
+            self.checks,
+            self.balance,
+            self.jobs,
+            self.clock,
         )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []

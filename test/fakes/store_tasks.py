@@ -144,6 +144,19 @@ class TaskCalls:
             if one.class_checksum is not None:
                 tables.class_checksums[one.fid] = one.class_checksum
 
+    async def release_copy(self, fid: int, devid: int, keep: Sequence[int]) -> bool:
+        """See `ITasks`."""
+        await self.enter("release_copy", fid, devid, tuple(keep))
+        tables = self.tables
+        recorded = set(tables.devids(fid))
+        if fid not in tables.files or not keep or devid in keep:
+            return False
+        if not {*keep, devid} <= recorded:
+            return False
+        tables.file_on.discard((fid, devid))
+        tables.files[fid] = evolve(tables.files[fid], devcount=len(recorded) - 1)
+        return True
+
     async def log_events(self, events: Sequence[FsckEvent]) -> None:
         """See `ITasks`."""
         await self.enter("log_events", tuple(events))

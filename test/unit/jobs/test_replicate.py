@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from koboldfs.cluster.moving import Moving
 from koboldfs.errors import DatabaseAway, NodeFault
 from koboldfs.jobs.replicate import LEASE_SECONDS, ReplicateWorker
 from koboldfs.model.entities import ReplicationDone
@@ -23,7 +24,8 @@ class ReplicateCase(WorldCase):
     def set_up(self, world: World) -> None:
         """Another world than usual."""
         self.world = world
-        self.worker = ReplicateWorker(world.store, world.copies, Random(1))
+        moving = Moving(world.copies, world.store)
+        self.worker = ReplicateWorker(world.store, world.copies, moving, Random(1))
 
     def step(self) -> bool:
         """One step."""
@@ -61,12 +63,39 @@ class Verdicts(ReplicateCase):
         self.assertEqual(self.world.asked("copy"), [])
 
     def test_too_many(self) -> None:
-        """A file that has more copies than wanted keeps them, and leaves the queue."""
-        self.set_up(World.of(2, kobold_policy="MultipleHosts(1)"))
-        self.world.file(5, [10, 20], queued=True)
+        """A file that has more copies than wanted loses what it can spare, one a round,
+        and then leaves the queue."""
+        self.set_up(World.of(3, kobold_policy="MultipleHosts(1)"))
+        self.world.file(5, [10, 20, 30], queued=True)
         self.step()
-        self.assertEqual(self.done(), ReplicationDone(5))
+        self.assertEqual(self.done(), ReplicationDone(5, retry_seconds=0))
+        self.assertEqual(len(self.world.nodes.devices_with(5)), 2)
+        for _ in range(2):
+            self.step()
+        self.assertEqual(len(self.world.nodes.devices_with(5)), 1)
+        self.assertEqual(self.world.tables.to_replicate, {})
+
+    def test_too_many_for_now(self) -> None:
+        """When none can be spared now, the row is put off; so too when the database
+        goes away in between."""
+        self.set_up(World.of(3, kobold_policy="MultipleHosts(1)"))
+        self.world.file(5, [10, 20], queued=True)
+        self.world.nodes.failing["stat"] = [NodeFault("x")] * 2
+        self.step()
+        self.assertEqual(self.row()[0], 1)
+        self.world.clock.advance(60)
+        self.world.store.failing["release_copy"] = [DatabaseAway()]
+        self.step()
+        self.assertEqual(self.row()[0], 2)
         self.assertEqual(self.world.nodes.devices_with(5), {10, 20})
+
+    def test_one_too_many_made(self) -> None:
+        """A file that has too many once a copy is made comes round again."""
+        policy = "Union(MultipleHosts(1), AllHosts())"
+        self.set_up(World.of(2, kobold_policy=policy))
+        self.world.file(5, [10], queued=True)
+        self.step()
+        self.assertEqual(self.world.tables.devids(5), (10, 20))
 
     def test_gone(self) -> None:
         """A file that was deleted only leaves the queue."""

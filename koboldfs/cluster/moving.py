@@ -1,0 +1,179 @@
+"""Taking copies away: off a device that shall have less, or where there are too many.
+
+One order of steps for all of it, so that a file never has fewer good copies than
+before: the copies that the policy wants are made first; those that remain are looked at
+where they are, one of them byte by byte unless it was just compared while it was made;
+then the row of the copy goes, in a transaction that sees to it that the remaining ones
+are still recorded (whoever else takes a copy of the file away meanwhile is refused);
+then its bytes. If they cannot be removed, the row comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from twisted.logger import Logger
+
+from koboldfs import errors
+from koboldfs.cluster.copies import Copies
+from koboldfs.interfaces import ITasks
+from koboldfs.model.entities import OWN_HASHTYPE, CopyChange, Located
+from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
+
+#: What became of a copy.
+MOVED, KEPT = "moved", "kept"
+_CONTENT = (SATISFIED, TOO_MANY)
+
+
+class Moving:
+    """See the module."""
+
+    log = Logger()
+
+    def __init__(self, copies: Copies, tasks: ITasks) -> None:
+        self._copies = copies
+        self._tasks = tasks
+
+    async def off(
+        self, located: Located, devid: int, targets: Collection[int] | None = None
+    ) -> str:
+        """Take the file off a device. Copies that it needs for that are made on
+        `targets` only (None: anywhere). `KEPT` when that would leave it worse off, or
+        cannot be done now. Raises `DatabaseFault`."""
+        view = self._copies.live.view
+        living = {one for one in located.devids if not view.is_dead(one)}
+        if devid not in living:
+            return MOVED
+        if not view.may_delete_from(devid):
+            return KEPT
+        rest = living - {devid}
+        barred = {devid}
+        if targets is not None:
+            barred |= set(view.devices) - set(targets)
+        file = located.file
+        verdict = self._copies.judge(file.dmid, file.classid, rest, file.length, barred)
+        made: set[int] = set()
+        if verdict.word == COPY:
+            if not self._as_good(located, rest.union(verdict.devids), living):
+                return KEPT
+            made = await self._make(located, verdict.devids)
+            rest |= made
+        if not self._as_good(located, rest, living):
+            return KEPT
+        return await self._take_away(located, devid, rest, made)
+
+    async def trim(self, located: Located) -> str:
+        """Take one copy away from a file that has too many. `KEPT` when none can be
+        spared now. Raises `DatabaseFault`."""
+        view = self._copies.live.view
+        living = {one for one in located.devids if not view.is_dead(one)}
+        spare = [one for one in living if view.may_delete_from(one)]
+        hosts = [view.devices[one].hostid for one in living]
+
+        def worth(devid: int) -> tuple[bool, bool, float, int]:
+            """What goes first comes first: draining, beside another, full."""
+            device = view.devices[devid]
+            alone = hosts.count(device.hostid) == 1
+            return device.status != "drain", alone, view.free_share(devid), devid
+
+        for devid in sorted(spare, key=worth):
+            rest = {one for one in living - {devid} if view.readable(one)}
+            if rest and self._content(located, rest):
+                return await self._take_away(located, devid, rest, set())
+        return KEPT
+
+    # --- inside
+
+    def _content(self, located: Located, devids: Collection[int]) -> bool:
+        file = located.file
+        verdict = self._copies.judge(file.dmid, file.classid, devids, file.length)
+        return verdict.word in _CONTENT
+
+    def _as_good(
+        self, located: Located, after: Collection[int], before: Collection[int]
+    ) -> bool:
+        """Whether the policy is content afterwards, on no fewer hosts than it wants
+        (unless there were fewer before); or no copy and no host less has the file."""
+        if not after:
+            return False
+        hosts_of, file = self._copies.hosts_of, located.file
+        hosts, had = len(hosts_of(after)), len(hosts_of(before))
+        if len(after) >= len(before) and hosts >= had:
+            return True
+        wanted = self._copies.wanted(file.dmid, file.classid, after)
+        return hosts >= min(had, wanted) and self._content(located, after)
+
+    async def _make(self, located: Located, targets: Collection[int]) -> set[int]:
+        """The devices that have a new copy, which is recorded."""
+        done = await self._copies.spread(located, list(targets))
+        added = {one for one in done.devids if one not in located.devids}
+        if added:
+            own = None
+            if located.checksum is None:
+                own = await self._copies.agreed_checksum(located, done)
+            change = CopyChange(located.file.fid, tuple(sorted(added)), (), own)
+            await self._tasks.change_copies([change])
+        return added
+
+    async def _take_away(
+        self, located: Located, devid: int, rest: set[int], compared: set[int]
+    ) -> str:
+        view, fid = self._copies.live.view, located.file.fid
+        there = await self._there(located, rest - compared) | compared
+        if not self._as_good(located, there, rest):
+            return KEPT
+        if not compared and not await self._one_is_right(located, there):
+            return KEPT
+        place = view.place(devid)
+        if place is None:
+            return KEPT
+        if not await self._tasks.release_copy(fid, devid, sorted(there)):
+            return KEPT
+        try:
+            await self._copies.nodes.remove(place, fid)
+        except errors.NodeFault as error:
+            self.log.warn(
+                "fid {fid}: not removed from device {devid}: {error}",
+                fid=fid,
+                devid=devid,
+                error=error,
+            )
+            await self._tasks.change_copies([CopyChange(fid, (devid,))])
+            return KEPT
+        return MOVED
+
+    async def _there(self, located: Located, devids: Collection[int]) -> set[int]:
+        """Those of the devices that say that they have the file."""
+        file, found = located.file, set[int]()
+        for devid in sorted(devids):
+            place = self._copies.live.view.place(devid)
+            if place is None:
+                continue
+            try:
+                stat = await self._copies.nodes.stat(place, file.fid)
+            except errors.NodeFault:
+                self._copies.live.suspect(place.host.hostid)
+                continue
+            if stat is not None and stat.size == file.length:
+                if located.checksum in (None, stat.checksum) or stat.checksum is None:
+                    found.add(devid)
+        return found
+
+    async def _one_is_right(self, located: Located, devids: Collection[int]) -> bool:
+        """Whether one of the copies, read now, has the file's checksum. A file without
+        one is taken at its length."""
+        if located.checksum is None:
+            return True
+        for devid in sorted(devids):
+            place = self._copies.live.view.place(devid)
+            if place is None:
+                continue
+            try:
+                found = await self._copies.nodes.digest(
+                    place, located.file.fid, OWN_HASHTYPE
+                )
+            except errors.NodeFault:
+                continue
+            if found == located.checksum:
+                return True
+        return False
