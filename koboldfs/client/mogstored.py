@@ -107,8 +107,11 @@ class _Answer(LineOnlyReceiver):
 
     def hang_up(self) -> None:
         """No more is wanted."""
-        self._waiting = None
-        self.transport.abortConnection()
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
 
     def lineReceived(self, line: bytes) -> None:
         """The answer."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, Node, devices, wait_until
+from test.functional.mogstored import MogstoredDouble
 from test.functional.tracker_line import Refused, TrackerLine, get, put
 from test.functional.web_servers import WebServer
 
@@ -54,7 +57,7 @@ class ForeignCase(FunctionalCase):
         self.addCleanup(tracker.close)
         return tracker
 
-    def add(self, tracker: TrackerLine, servers: list[WebServer]) -> None:
+    def add(self, tracker: TrackerLine, servers: Sequence[Any]) -> None:
         """Make them hosts of the cluster, as mogadm would."""
         for server in servers:
             name = f"host{server.devid}"
@@ -94,7 +97,7 @@ class ForeignCase(FunctionalCase):
         """The number of the file of that key."""
         return int(tracker.ask("file_info", domain=DOMAIN, key=key)["fid"])
 
-    def has_copies(self, servers: list[WebServer], fid: int, content: bytes) -> None:
+    def has_copies(self, servers: Sequence[Any], fid: int, content: bytes) -> None:
         """Each of the servers has those bytes on its disk."""
         for server in servers:
             self.assertEqual(server.copy(fid).read_bytes(), content, server.kind)
@@ -103,9 +106,8 @@ class ForeignCase(FunctionalCase):
 class OnlyForeign(ForeignCase):
     """No node of ours at all."""
 
-    def life(self, kind: str) -> None:
-        """Store, replicate, verify, read, replace, delete."""
-        servers = self.servers(kind, kind)
+    def life(self, servers: Sequence[Any]) -> None:
+        """Store, replicate, verify, read, delete; on two servers."""
         tracker = self.tracker_only()
         self.add(tracker, servers)
         for server in servers:
@@ -162,15 +164,26 @@ class OnlyForeign(ForeignCase):
 
     def test_nginx(self) -> None:
         """nginx: makes folders on PUT, answers MKCOL with 405."""
-        self.life("nginx")
+        self.life(self.servers("nginx", "nginx"))
 
     def test_lighttpd(self) -> None:
         """lighttpd: needs MKCOL."""
-        self.life("lighttpd")
+        self.life(self.servers("lighttpd", "lighttpd"))
 
     def test_apache(self) -> None:
         """Apache: needs MKCOL."""
-        self.life("apache")
+        self.life(self.servers("apache", "apache"))
+
+    def test_mogstored(self) -> None:
+        """MogileFS's own: MKCOL is a bad request, PUT answers 200 over HTTP/1.0, and
+        digests are asked of its side channel."""
+        servers = []
+        for devid in (21, 22):
+            servers.append(MogstoredDouble(f"127.0.0.{devid}", devid))
+            self.addCleanup(servers[-1].remove)
+        self.life(servers)
+        asked = [line for server in servers for line in server.asked]
+        self.assertEqual({line.split()[0] for line in asked}, {"MD5"}, asked)
 
     def test_away_and_back(self) -> None:
         """A host that goes away is not offered; what it missed it gets later."""
