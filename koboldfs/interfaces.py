@@ -178,6 +178,9 @@ class ITopology(Interface):
     def set_setting(name: str, value: str | None) -> Awaitable[None]:
         """Write one setting; None removes it."""
 
+    def set_settings(values: Mapping[str, str | None]) -> Awaitable[None]:
+        """Write several settings in one transaction; None removes one."""
+
     def default_setting(name: str, value: str) -> Awaitable[str]:
         """Write a setting unless it is there; returns what it is now."""
 

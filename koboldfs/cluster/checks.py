@@ -126,8 +126,8 @@ class Checks:
 
     async def stop(self) -> None:
         """Queue no more files; what is queued is still checked."""
-        await self._set({HOST: None, STOP_TIME: await self._tasks.unix_time()})
         await self.add_up()
+        await self._set({HOST: None, STOP_TIME: await self._tasks.unix_time()})
 
     async def reset(self, *, policy_only: bool, after_fid: int, wanted: Wanted) -> None:
         """Have the next run begin after a fid, with counts of 0.
@@ -261,8 +261,9 @@ class Checks:
     async def advance(self, fid: int, count: int) -> None:
         """Files up to `fid` are queued, `count` more than before."""
         checked = int(await self._topology.setting(CHECKED) or 0)
-        await self._topology.set_setting(POSITION, str(fid))
-        await self._topology.set_setting(CHECKED, str(checked + count))
+        await self._topology.set_settings(
+            {POSITION: str(fid), CHECKED: str(checked + count)}
+        )
 
     async def finish(self) -> None:
         """Every file is queued: the run is over as soon as each was looked at once.
@@ -290,9 +291,8 @@ class Checks:
         return dict(self._live.view.settings)
 
     async def _set(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
-            text = None if value is None else str(value)
-            await self._topology.set_setting(name, text)
+        texts = {n: None if one is None else str(one) for n, one in values.items()}
+        await self._topology.set_settings(texts)
         await self._live.refresh()
 
 

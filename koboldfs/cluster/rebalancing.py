@@ -57,8 +57,7 @@ class Rebalancing:
             raise job_errors.PolicyInUse()
         if text:
             _parse(text)
-        await self._set(POLICY, text or None)
-        await self._set(STATE, None)
+        await self._set({POLICY: text or None, STATE: None})
 
     async def test(self) -> tuple[list[int], list[int]]:
         """The source and the target devices that the policy means now.
@@ -87,9 +86,7 @@ class Rebalancing:
         if state.sdev_current:
             await self._set_device(state.sdev_current, "alive", "drain")
         state = evolve(state, time_stopped=0)
-        await self._set(STATE, str(state))
-        await self._set(SIGNAL, None)
-        await self._set(HOST, self._host_name)
+        await self._set({STATE: str(state), SIGNAL: None, HOST: self._host_name})
         return state
 
     async def stop(self) -> None:
@@ -100,7 +97,7 @@ class Rebalancing:
         if host == self._host_name:
             await self._stop()
         else:
-            await self._set(SIGNAL, STOP)
+            await self._set({SIGNAL: STOP})
 
     async def status(self) -> str:
         """The state's text. Raises `NoRebalanceState`."""
@@ -113,7 +110,7 @@ class Rebalancing:
         """Forget where it stands. Raises `RebalanceRunning`."""
         if await self._topology.setting(HOST):
             raise job_errors.RebalanceRunning()
-        await self._set(STATE, None)
+        await self._set({STATE: None})
 
     # --- for the job
 
@@ -164,7 +161,7 @@ class Rebalancing:
                 return False
             state = state.next_device(policy)
             await self._set_device(state.sdev_current, "alive", "drain")
-            await self._set(STATE, str(state))
+            await self._set({STATE: str(state)})
             return True
         await self._queue(policy, state, rate)
         return True
@@ -198,7 +195,7 @@ class Rebalancing:
             if not policy.leave_in_drain_mode:
                 await self._set_device(devid, "drain", "alive")
             state = state.device_done()
-        await self._set(STATE, str(state))
+        await self._set({STATE: str(state)})
 
     def _drawn(self, policy: rules.Policy, targets: list[int]) -> str:
         count = policy.use_dest_devs
@@ -216,17 +213,15 @@ class Rebalancing:
 
     async def _finish(self, state: rules.State) -> None:
         now = await self._tasks.unix_time()
-        await self._set(STATE, str(evolve(state, time_finished=now)))
-        await self._set(HOST, None)
+        await self._set({STATE: str(evolve(state, time_finished=now)), HOST: None})
 
     async def _stop(self) -> None:
         state = rules.parse_state(await self._topology.setting(STATE) or "")
         now = await self._tasks.unix_time()
         if state.sdev_current:
             await self._set_device(state.sdev_current, "drain", "alive")
-        await self._set(STATE, str(evolve(state, time_stopped=now)))
-        await self._set(HOST, None)
-        await self._set(SIGNAL, None)
+        stopped = str(evolve(state, time_stopped=now))
+        await self._set({STATE: stopped, HOST: None, SIGNAL: None})
 
     async def _set_device(self, devid: int, before: str, after: str) -> None:
         """From one state to the other; a device that is in a third one stays so."""
@@ -236,8 +231,8 @@ class Rebalancing:
             await self._topology.update_device(devid, {"status": after})
             await self._live.refresh()
 
-    async def _set(self, name: str, value: str | None) -> None:
-        await self._topology.set_setting(name, value)
+    async def _set(self, values: dict[str, str | None]) -> None:
+        await self._topology.set_settings(values)
         await self._live.refresh()
 
 

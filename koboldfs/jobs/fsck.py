@@ -37,7 +37,7 @@ from koboldfs.model.entities import (
     Task,
     TaskDone,
 )
-from koboldfs.model.policy import COPY, WAIT
+from koboldfs.model.policy import SATISFIED
 
 #: A file that lost copies is due for replication after this long (MogileFS's number).
 REPAIR_DELAY_SECONDS = 1
@@ -188,7 +188,7 @@ class FsckWorker(QueueWorker[Row, Finding]):
         recorded = set(located.devids)
         if not recorded:
             finding.note(rules.NOPA)
-        elif self._lacks(located, recorded):
+        elif self._violates(located, recorded):
             finding.note(rules.POVI)
         if file.devcount != len(recorded):
             if view.settings.get("skip_devcount", "0") in ("", "0"):
@@ -219,13 +219,13 @@ class FsckWorker(QueueWorker[Row, Finding]):
         self._conclude(finding, located, left)
         return self._stalled(row, finding) if looked.away else finding
 
-    def _lacks(self, located: Located, devids: Collection[int]) -> bool:
+    def _violates(self, located: Located, devids: Collection[int]) -> bool:
         file = located.file
         verdict = self._copies.judge(file.dmid, file.classid, devids, file.length)
-        return verdict.word in (COPY, WAIT)
+        return verdict.word != SATISFIED
 
     def _conclude(self, finding: Finding, located: Located, left: set[int]) -> None:
-        if left and self._lacks(located, left):
+        if left and self._violates(located, left):
             finding.replicate = True
             finding.note(rules.REPL)
 

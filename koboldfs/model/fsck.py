@@ -4,7 +4,7 @@ A check first compares what is recorded with the policy, then asks every device 
 file for the size of its copy, and reads copies only where checksums are wanted. What it
 finds is told by MogileFS's codes:
 
-    NOPA  no copies are recorded           POVI  the policy is not met
+    NOPA  no copies are recorded           POVI  too few or too many copies
     MISS  a copy is not there (device)     BLEN  a copy has another length (device)
     SRCH  all devices are searched         FOND  a copy was found (device)
     GONE  no good copy anywhere            REPL  queued to be copied

@@ -108,6 +108,11 @@ class SmallTables:
         """See `ITopology.set_setting`."""
         return self._database.write("set_setting", change.set_setting, name, value)
 
+    def set_settings(self, values: Mapping[str, str | None]) -> Awaitable[None]:
+        """See `ITopology.set_settings`."""
+        steps = change.set_settings
+        return self._database.write("set_settings", steps, dict(values))
+
     def default_setting(self, name: str, value: str) -> Awaitable[str]:
         """See `ITopology.default_setting`."""
         steps = change.default_setting

@@ -316,6 +316,12 @@ def set_setting(sql: Statements, name: str, value: str | None) -> Steps[None]:
     yield quiet(sql.set_setting(**row), sql.notice())
 
 
+def set_settings(sql: Statements, values: Mapping[str, str | None]) -> Steps[None]:
+    """Write or remove several settings, in the order of their names."""
+    for name, value in sorted(values.items()):
+        yield from set_setting(sql, name, value)
+
+
 def default_setting(sql: Statements, name: str, value: str) -> Steps[str]:
     """Write a setting unless it is there; what it is now."""
     row = {"field": name, "value": value}

@@ -225,6 +225,15 @@ class TopologyContract(StoreContract):
         await topology.set_setting("s", None)
         self.assertIsNone(await other.setting("s"))
 
+    async def test_settings_together(self) -> None:
+        """Several settings are written in one go, or none of them."""
+        topology = self.store.topology
+        await topology.set_setting("old", "1")
+        await topology.set_settings({"a": "1", "b": "2", "old": None})
+        settings = dict((await topology.load()).settings)
+        self.assertEqual((settings["a"], settings["b"]), ("1", "2"))
+        self.assertNotIn("old", settings)
+
     async def test_default_setting(self) -> None:
         """The first default stays, and everybody is told what it is."""
         other = (await self.another()).topology

@@ -300,6 +300,11 @@ class MemoryDatabase:
         """See `ITopology`."""
         return dict(self.topology.settings).get(name)
 
+    async def set_settings(self, values: Mapping[str, str | None]) -> None:
+        """See `ITopology`."""
+        for name, value in values.items():
+            await self.set_setting(name, value)
+
     async def set_setting(self, name: str, value: str | None) -> None:
         """See `ITopology`."""
         settings = {key: one for key, one in self.topology.settings if key != name}

@@ -186,6 +186,15 @@ class TopologyCalls:
         else:
             self.tables.settings[name] = value
 
+    async def set_settings(self, values: Mapping[str, str | None]) -> None:
+        """See `ITopology`."""
+        await self.enter("set_settings", dict(values))
+        for name, value in values.items():
+            if value is None:
+                self.tables.settings.pop(name, None)
+            else:
+                self.tables.settings[name] = value
+
     async def default_setting(self, name: str, value: str) -> str:
         """See `ITopology`."""
         await self.enter("default_setting", name, value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
+
 from koboldfs.cluster.checks import Checks, Wanted
 from koboldfs.errors import DatabaseAway
 from koboldfs.jobs.fsck import FsckWorker
@@ -104,23 +106,26 @@ class Events(FsckCase):
         self.check()
         self.assertEqual(self.events, [("POVI", None), ("REPL", None)])
 
+    def test_too_many(self) -> None:
+        """So is one with too many; replication takes away what can be spared."""
+        self.world.file(5, [10, 20, 30])
+        self.check()
+        self.assertEqual(self.events, [("POVI", None), ("REPL", None)])
+
     def test_devcount(self) -> None:
         """A wrong devcount is put right; a database that keeps none is left alone."""
         self.world.file(5, [10, 20])
-        self.world.tables.file_on.add((5, 30))
-        self.world.nodes.put(self.world.place(30), 5, DATA)
+        self.world.tables.files[5] = evolve(self.world.tables.files[5], devcount=7)
         self.world.tables.settings["skip_devcount"] = "1"
         self.check()
         self.assertEqual(self.events, [])
         del self.world.tables.settings["skip_devcount"]
         self.check()
         self.assertEqual(self.events, [("BCNT", None)])
-        self.assertEqual(self.world.tables.files[5].devcount, 3)
+        self.assertEqual(self.world.tables.files[5].devcount, 2)
 
     def test_dead_device(self) -> None:
         """A copy on a dead device is none, and its row goes."""
-        from attrs import evolve
-
         self.world.file(5, [10, 20])
         devices = self.world.tables.devices
         devices[20] = evolve(devices[20], status="dead")
@@ -320,7 +325,7 @@ class Runs(FsckCase):
             self.world.file(fid, [10])
         self.world.tables.settings["queue_rate_for_fsck"] = "3"
         self.run_now(self.checks.start())
-        self.world.store.failing["set_setting"] = [DatabaseAway()]
+        self.world.store.failing["set_settings"] = [DatabaseAway()]
         self.failureResultOf_step()
         self.assertIsNone(self.setting("fsck_highest_fid_checked"))
         self.run_now(self.checks.stop())

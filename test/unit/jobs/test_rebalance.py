@@ -169,7 +169,7 @@ class Runs(BalanceCase):
         self.files(5, 10, 20)
         self.start("from_devices=20")
         self.run_now(self.balance.step())
-        self.world.store.failing["set_setting"] = [DatabaseAway()]
+        self.world.store.failing["set_settings"] = [DatabaseAway()]
         self.fail_now(self.balance.step(), DatabaseAway)
         _, worker = self.tracker("one")
         self.turn(worker)

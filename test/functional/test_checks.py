@@ -1,0 +1,155 @@
+"""fsck, draining and surplus copies on real disks, with real processes."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from test.functional import postgresql
+from test.functional.case import FunctionalCase
+from test.functional.cluster import DOMAIN, Cluster, devices, wait_until
+
+#: A check of some hundred small files, beside everything else that runs.
+CHECK_SECONDS = 60.0
+FILES = 200
+
+
+def bytes_of(number: int) -> bytes:
+    """The content of a file."""
+    return b"%06d" % number * 20
+
+
+class Checks:
+    """Run on each kind of database."""
+
+    def fill(self: Any, cluster: Cluster, count: int) -> list[str]:
+        """Files with a copy on every host; returns their keys."""
+        keys = [f"file/{number}" for number in range(count)]
+        with cluster.tracker() as tracker:
+            for number, key in enumerate(keys):
+                tracker.store(DOMAIN, key, bytes_of(number))
+        for key in keys:
+            cluster.wait_copies(key, len(cluster.nodes), CHECK_SECONDS)
+        return keys
+
+    def execute(self: Any, cluster: Cluster, sql: str) -> None:
+        """Change the database behind the trackers' backs."""
+        if self.database == "postgresql":
+            postgresql.shared().execute(cluster.url, sql)
+            return
+        path = cluster.folder / "koboldfs.db"
+        with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
+            connection.execute(sql)
+
+    def fid(self: Any, cluster: Cluster, key: str) -> int:
+        """The file's number."""
+        with cluster.tracker() as tracker:
+            return int(tracker.ask("file_info", domain=DOMAIN, key=key)["fid"])
+
+    def finished(self: Any, cluster: Cluster) -> dict[str, str]:
+        """The status, once the check is over."""
+
+        def over() -> dict[str, str] | None:
+            with cluster.tracker() as tracker:
+                status = tracker.ask("fsck_status")
+            ended = status["running"] == "0" and status["stop_time"] != "0"
+            return status if ended else None
+
+        found: dict[str, str] = wait_until(over, CHECK_SECONDS, "the check ends")
+        return found
+
+    def test_repairs(self: Any) -> None:
+        """What is broken on the disks and in the tables is found, told and mended."""
+        cluster = self.cluster(3)
+        keys = self.fill(cluster, 7)
+        miss, short, nopa, bcnt, gone, rotten, _ = keys
+        cluster.copies(miss)[0].unlink()
+        cluster.copies(short)[0].write_bytes(b"short")
+        for copy in cluster.copies(gone):
+            copy.unlink()
+        damaged = cluster.copies(rotten)[0]
+        damaged.write_bytes(bytes_of(5)[::-1])
+        fid = self.fid(cluster, nopa)
+        self.execute(cluster, f"delete from file_on where fid = {fid}")
+        fid = self.fid(cluster, bcnt)
+        self.execute(cluster, f"update file set devcount = 9 where fid = {fid}")
+        with cluster.tracker() as tracker:
+            tracker.ask("fsck_start", own_checksums=1)
+        status = self.finished(cluster)
+        for code in "NOPA SRCH FOND MISS BLEN BCNT GONE BSUM REPL".split():
+            self.assertIn(f"num_{code}", status, status)
+        self.assertEqual(status["num_GONE"], "1")
+        self.assertEqual(status["fids_checked"], str(len(keys)))
+        for number, key in enumerate(keys):
+            if key == gone:
+                self.assertEqual(cluster.copies(key), [])
+                continue
+            copies: list[Path] = cluster.wait_copies(key, 3, CHECK_SECONDS)
+            self.assertEqual({c.read_bytes() for c in copies}, {bytes_of(number)}, key)
+        with cluster.tracker() as tracker:
+            log = tracker.ask("fsck_getlog")
+        self.assertGreater(int(log["row_count"]), 9)
+
+    def test_killed_in_the_middle(self: Any) -> None:
+        """A check whose tracker is killed goes on to the last file when it is back."""
+        cluster = self.cluster(2)
+        keys = self.fill(cluster, FILES)
+        with cluster.tracker() as tracker:
+            tracker.ask("set_server_setting", key="queue_rate_for_fsck", value="10")
+        for key in keys[::50]:
+            cluster.copies(key)[0].unlink()
+        first = cluster.nodes[0]
+        with first.tracker() as tracker:
+            tracker.ask("fsck_start")
+            first.kill()
+        first.start()
+        cluster.wait_ready()
+        status = self.finished(cluster)
+        self.assertEqual(status["num_MISS"], str(len(keys[::50])))
+        self.assertEqual(int(status["max_fid_checked"]), int(status["end_fid"]))
+
+    def test_drain_and_surplus(self: Any) -> None:
+        """A draining device is emptied while every file can be read; then the policy
+        wants fewer copies, and a check has the surplus removed."""
+        cluster = self.cluster(3)
+        keys = self.fill(cluster, 40)
+        with cluster.tracker() as tracker:
+            (last,) = [d for d in devices(tracker) if d["hostname"] == "node3"]
+            devid = last["devid"]
+            tracker.ask("set_state", host="node3", device=devid, state="drain")
+        folder = cluster.nodes[2].folder / "data" / "devices" / f"dev{devid}"
+
+        def empty() -> bool:
+            with cluster.tracker() as tracker:
+                for number, key in enumerate(keys[:5]):
+                    assert tracker.fetch(DOMAIN, key) == bytes_of(number)
+            return not list(folder.rglob("*.fid"))
+
+        wait_until(empty, CHECK_SECONDS, "the device is empty")
+        with cluster.tracker() as tracker:
+            for number, key in enumerate(keys):
+                self.assertEqual(tracker.fetch(DOMAIN, key), bytes_of(number))
+                found = tracker.ask("file_info", domain=DOMAIN, key=key)
+                self.assertEqual(found["devcount"], "2")
+            tracker.ask(
+                "set_server_setting", key="kobold_policy", value="MultipleHosts(1)"
+            )
+            tracker.ask("fsck_start")
+        self.finished(cluster)
+        for key in keys:
+            (copy,) = cluster.wait_copies(key, 1, CHECK_SECONDS)
+            self.assertEqual(copy.read_bytes(), bytes_of(int(key[5:])))
+
+
+class OnSQLite(Checks, FunctionalCase):
+    """One tracker."""
+
+    database = "sqlite"
+
+
+class OnPostgreSQL(Checks, FunctionalCase):
+    """Trackers on all nodes."""
+
+    database = "postgresql"
