@@ -1,5 +1,8 @@
 """Looking at a host and its devices: what can be read and written there now.
 
+Usage is read where copies are read, as MogileFS does it; of a node of ours it is also
+taken from where copies are written.
+
 ours      GET /dev<N>/usage says ``kobold: 1`` and ``sidechannel: <port>``; from then
           on one request of the side channel tells about all devices
 foreign   GET /dev<N>/usage and, every `TEST_WRITE_SECONDS`, a file that is written
@@ -211,21 +214,29 @@ class Surveyor:
 
     async def _usage(self, findings: Findings, devid: int) -> None:
         host = findings.host
-        answer = await self._http.request(
-            read_address(host),
-            b"GET",
-            f"/dev{devid}/usage",
-            timeout_seconds=STEP_SECONDS,
-        )
+        usage = await self._usage_at(read_address(host), devid)
         findings.reachable = True
-        if answer.status != 200 or answer.truncated:
+        if usage is None and host.get_port not in (None, host.http_port):
+            # A web server that only hands out copies may stand before a node of ours.
+            usage = await self._usage_at(write_address(host), devid)
+            if usage is None or port_of_ours(usage) is None:
+                return
+        if usage is None:
             return
-        usage = parse_usage(answer.body)
         port = port_of_ours(usage)
         if port is not None:
             self._channels.learn(host, port)
         total, used = kib(usage.get("total", "")), kib(usage.get("used", ""))
         findings.devices[devid] = DeviceReport(devid, "readable", total, used)
+
+    async def _usage_at(self, address: Address, devid: int) -> dict[str, str] | None:
+        """What a web server says of a device's usage; None if it does not."""
+        answer = await self._http.request(
+            address, b"GET", f"/dev{devid}/usage", timeout_seconds=STEP_SECONDS
+        )
+        if answer.status != 200 or answer.truncated:
+            return None
+        return parse_usage(answer.body)
 
     async def _test(self, findings: Findings, devid: int) -> None:
         address = write_address(findings.host)

@@ -10,6 +10,7 @@ import textwrap
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from twisted.trial.unittest import SkipTest
 
@@ -119,7 +120,36 @@ class Nginx(FunctionalCase):
             self.assertEqual(tracker.fetch(DOMAIN, "after")[:5], b"still")
             self.assertRaises(OSError, put, path, b"not through nginx")
             self.assertEqual(get(path), content)
-            self.assertRaises(OSError, get, path.replace(".fid", ".fid.tmp"))
+            base = path[: path.index("/dev1/") + len("/dev1/")]
+            for hidden in (
+                path.replace(".fid", ".fid.tmp"),
+                base,
+                base + ".koboldfs-device",
+                base + ".koboldfs/tmp/",
+                base + ".koboldfs/usage.new",
+            ):
+                self.assertRaises(OSError, get, hidden)
+            request = Request(path, headers={"Range": "bytes=256-258"})
+            with urlopen(request, timeout=10) as answer:
+                self.assertEqual((answer.status, answer.read()), (206, b"\0\1\2"))
+            with urlopen(Request(path, method="HEAD"), timeout=10) as answer:
+                self.assertEqual(int(answer.headers["Content-Length"]), len(content))
+            # What a tracker of MogileFS looks at on this port.
+            self.assertIn(b"\ntotal: ", get(base + "usage"))
+            written = urlsplit(base)._replace(
+                netloc=f"127.0.0.1:{cluster.ports.storage}"
+            )
+            put(written.geturl() + "test-write/test-write-7", b"time=1 rand=7")
+            self.assertEqual(get(base + "test-write/test-write-7"), b"time=1 rand=7")
+            # Whether copies are there is asked of the node, also after a restart.
+            verified = tracker.ask("get_paths", domain=DOMAIN, key="served")
+            self.assertEqual(urlsplit(verified["path1"]).port, port)
+        cluster.nodes[0].stop()
+        cluster.nodes[0].start()
+        cluster.wait_ready()
+        with cluster.tracker() as tracker:
+            tracker.store(DOMAIN, "restarted", content)
+            self.assertEqual(tracker.fetch(DOMAIN, "restarted"), content)
 
     def test_still_writable(self) -> None:
         """With the files served elsewhere the device stays writable for trackers."""

@@ -58,7 +58,7 @@ class Node:
                     if port == 7501:
                         self._lines(wire, data)
                     else:
-                        self._http(wire, data)
+                        self._http(port, wire, data)
 
     def _lines(self, wire: Wire, data: bytes) -> None:
         for line in data.decode().splitlines():
@@ -71,11 +71,12 @@ class Node:
             if verb in self.replies:
                 wire.feed(f"kobold {number} ".encode() + self.replies[verb] + b"\r\n")
 
-    def _http(self, wire: Wire, data: bytes) -> None:
+    def _http(self, port: int, wire: Wire, data: bytes) -> None:
         head, _, body = data.partition(b"\r\n\r\n")
         method, path = head.decode().split(" ")[:2]
         self.asked.append(f"{method} {path}")
         answer = self.answers.get(f"{method} {path}", self.answers.get(method))
+        answer = self.answers.get(f"{port} {method} {path}", answer)
         if callable(answer):
             answer = answer(body)
         if answer is not None:

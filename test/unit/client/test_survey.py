@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.client.survey import (
@@ -14,7 +15,7 @@ from koboldfs.client.survey import (
 )
 from koboldfs.model.entities import DeviceReport, Host
 from test.unit.client.network import start
-from test.unit.client.node_case import NodesCase, http
+from test.unit.client.node_case import FOREIGN, OURS, NodesCase, http
 
 
 class UsageTests(SynchronousTestCase):
@@ -169,6 +170,22 @@ class SurveyTests(NodesCase):
             report.devices,
             (DeviceReport(3, "writeable", 9, 1, 2.5), DeviceReport(4, "unreachable")),
         )
+
+    def test_behind_a_web_server(self) -> None:
+        """A node of ours is known also when what serves its copies hands out no
+        usage; a foreign one is unreachable then, as for MogileFS."""
+        for usage, observed in ((OURS, "writeable"), (FOREIGN, "unreachable")):
+            self.setUp()
+            self.host = evolve(self.host, get_port=8080)
+            self.node.answers["8080 GET /dev3/usage"] = http(404)
+            self.node.answers["GET /dev3/usage"] = http(200, usage)
+            self.node.replies["usage"] = (
+                b"OK devices=1&dev1_devid=3&dev1_observed=writeable"
+            )
+            report = self.survey(3)
+            self.assertTrue(report.reachable)
+            self.assertEqual(report.kobold, usage == OURS)
+            self.assertEqual(report.devices[0].observed, observed)
 
     def test_no_longer_ours(self) -> None:
         """Where the side channel fails, the host is looked at as a foreign one."""
