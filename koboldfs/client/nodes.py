@@ -225,9 +225,11 @@ class Nodes:
             if await self.stat(place, fid) is None:
                 raise CopyMissing(f"{path} is not on host {place.host.name}")
             return 0
-        return await self._http.get(
-            read_address(place.host), path, start, length, consumer
-        )
+        # A web server before a node of ours may have lost sight of the disks: only the
+        # node itself can say that a copy is not there.
+        ours = self._channels.of(place.host) is not None
+        address = write_address(place.host) if ours else read_address(place.host)
+        return await self._http.get(address, path, start, length, consumer)
 
     # --- inside
 

@@ -6,16 +6,19 @@ from __future__ import annotations
 from hashlib import md5
 from typing import Any
 
+from attrs import evolve
+
 from koboldfs.client.folders import REMEMBER_SECONDS
 from koboldfs.client.mogstored import MIN_BYTES
 from koboldfs.client.nodes import work_seconds
+from koboldfs.client.relay import Digester
 from koboldfs.errors import (
     CopyCorrupt,
     CopyMissing,
     NodeFault,
     NodeUnreachable,
 )
-from koboldfs.model.entities import MD5, Checksum, Host, Place
+from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, Host, Place
 from koboldfs.model.fid import uri
 from test.fakes.nodes import own_checksum
 from test.unit.client.network import start
@@ -81,6 +84,17 @@ class OursTests(NodesCase):
             self.node.asked,
             ["pull devid=3&fid=9&size=3&host=two&fromdevid=4&checksum=" + str(ABC)],
         )
+
+    def test_read_behind_a_web_server(self) -> None:
+        """The node is read, not what stands before it: what that does not find is not
+        missing."""
+        place = Place(evolve(self.host, get_port=8080), 3)
+        self.node.answers[f"8080 GET {uri(3, 1)}"] = http(404)
+        self.node.answers[f"GET {uri(3, 1)}"] = http(200, b"abc")
+        digester = Digester(OWN_HASHTYPE)
+        read = self.run_now(self.nodes.read(place, 1, 0, None, digester))
+        self.assertEqual(self.successResultOf(read), 3)
+        self.assertEqual(digester.checksum(), ABC)
 
     def test_pull_of_other_bytes(self) -> None:
         """A checksum that is not the file's, or none, is no copy."""
