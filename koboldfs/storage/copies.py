@@ -176,20 +176,20 @@ class Copies:
         for one in (source, target):
             if one.kind == "copy":
                 self.checksums.forget(one.devid, one.fid)
+        moving = self.lanes.run(
+            device.devid,
+            "write",
+            move_file,
+            self.disk,
+            device.path,
+            (source.relative, target.relative),
+            replace,
+            self.fsync,
+        )
         try:
-            return bool(
-                await self._ask(
-                    device,
-                    "write",
-                    move_file,
-                    self.disk,
-                    device.path,
-                    (source.relative, target.relative),
-                    replace,
-                    self.fsync,
-                    seconds=FINISH_SECONDS,
-                )
-            )
+            return bool(await self._in_time(moving, FINISH_SECONDS, device))
+        except OSError as error:
+            raise self.failed_write(device, error) from error
         except CopyMissing:
             await self._ask(device, "read", self._missing, device)
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from posixpath import dirname
 
 from koboldfs.errors import CallerError, CopyMissing
+from koboldfs.storage.batch import flush_failed
 from koboldfs.storage.disk import IDisk
 from koboldfs.storage.temporary import make_folders
 
@@ -35,6 +36,9 @@ def move_file(
     folders = make_folders(disk, root, dirname(names[1]))
     disk.rename(old, new)
     if fsync:
-        for folder in dict.fromkeys((dirname(new), dirname(old), *folders)):
-            disk.sync_folder(folder)
+        try:
+            for folder in dict.fromkeys((dirname(new), dirname(old), *folders)):
+                disk.sync_folder(folder)
+        except OSError as error:
+            raise flush_failed(error) from error
     return replaced
