@@ -21,8 +21,8 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.copies import Copies
-from koboldfs.errors import NodeFault
-from koboldfs.interfaces import IFiles, ILiveView, INodes, IQueues, ITasks
+from koboldfs.errors import KoboldError, NodeFault
+from koboldfs.interfaces import IFiles, ILiveView, IQueues, ITasks
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model import fsck as rules
 from koboldfs.model.entities import (
@@ -31,7 +31,6 @@ from koboldfs.model.entities import (
     OWN_HASHTYPE,
     Checksum,
     CopyChange,
-    CopyStat,
     FsckEvent,
     Located,
     Task,
@@ -47,10 +46,11 @@ TALLY_SECONDS = 5.0
 
 @frozen
 class Row:
-    """A task with what the database has beside it."""
+    """A task with what the database has beside it, and what its devices said."""
 
     task: Task
     class_checksum: Checksum | None = None
+    answers: Mapping[int, rules.Answer] = field(factory=dict)
 
 
 @define
@@ -64,6 +64,7 @@ class Finding:
     checksum: Checksum | None = None
     class_checksum: Checksum | None = None
     recount: bool = False
+    violates: bool = False
     replicate: bool = False
     retry_seconds: float | None = None
     failcount: int = 0
@@ -115,13 +116,21 @@ class FsckWorker(QueueWorker[Row, Finding]):
         self._copies = copies
         self._live = live
         self._clock = clock
-        self._stats = Stats(copies.nodes, clock)
         self._tally_due = 0.0
 
     async def step(self) -> bool:
         """Queue what comes next, if that is ours to do; then as `QueueWorker`."""
-        planned = await self._plan() if self.parallel else False
-        return await super().step() or planned
+        if not self.parallel:
+            return False
+        # Side by side: while files are being looked at, the next ones are queued.
+        planning = Deferred.fromCoroutine(self._plan())
+        try:
+            taken = await super().step()
+        except KoboldError:
+            # The planner has met the same trouble, or will say so the next time.
+            planning.addErrback(lambda failure: failure.trap(KoboldError) and None)
+            raise
+        return await planning or taken
 
     async def _plan(self) -> bool:
         if not self._checks.runs_here():
@@ -145,7 +154,8 @@ class FsckWorker(QueueWorker[Row, Finding]):
         return True
 
     async def take(self, limit: int) -> list[Row]:
-        """Lease rows that are due."""
+        """Lease rows that are due, and ask the devices of all of them: a question per
+        device, not per file."""
         tasks = await self._tasks.take_tasks(FSCK_TASK, limit, LEASE_SECONDS)
         wanting = [
             task.fid for task in tasks if task.located and self._hashtype(task.located)
@@ -153,7 +163,47 @@ class FsckWorker(QueueWorker[Row, Finding]):
         sums: Mapping[int, Checksum] = {}
         if wanting:
             sums = await self._tasks.class_checksums(wanting)
-        return [Row(task, sums.get(task.fid)) for task in tasks]
+        answers: Mapping[int, Mapping[int, rules.Answer]] = {}
+        if not self._checks.policy_only():
+            answers = await self._ask_all(tasks)
+        return [
+            Row(task, sums.get(task.fid), answers.get(task.fid, {})) for task in tasks
+        ]
+
+    async def _ask_all(
+        self, tasks: Sequence[Task]
+    ) -> dict[int, dict[int, rules.Answer]]:
+        """By fid, what each living device that is recorded says."""
+        view = self._live.view
+        wanted: dict[int, list[int]] = {}
+        for task in tasks:
+            for devid in task.located.devids if task.located else ():
+                if not view.is_dead(devid):
+                    wanted.setdefault(devid, []).append(task.fid)
+        ordered = sorted(wanted)
+        found = await gatherResults(
+            [
+                Deferred.fromCoroutine(self._ask(devid, wanted[devid]))
+                for devid in ordered
+            ]
+        )
+        answers: dict[int, dict[int, rules.Answer]] = {}
+        for devid, said in zip(ordered, found, strict=True):
+            for fid, answer in said.items():
+                answers.setdefault(fid, {})[devid] = answer
+        return answers
+
+    async def _ask(self, devid: int, fids: Sequence[int]) -> Mapping[int, rules.Answer]:
+        """What a device says of fids; `AWAY` for all if it cannot be asked."""
+        view = self._live.view
+        place = view.place(devid)
+        if place is None or not view.readable(devid):
+            return dict.fromkeys(fids, rules.AWAY)
+        try:
+            return await self._copies.nodes.stat_many(place, fids)
+        except NodeFault:
+            self._live.suspect(place.host.hostid)
+            return dict.fromkeys(fids, rules.AWAY)
 
     async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
         """Let the leases begin anew."""
@@ -188,18 +238,20 @@ class FsckWorker(QueueWorker[Row, Finding]):
         recorded = set(located.devids)
         if not recorded:
             finding.note(rules.NOPA)
-        elif self._violates(located, recorded):
-            finding.note(rules.POVI)
+        else:
+            finding.violates = self._violates(located, recorded)
+            if finding.violates:
+                finding.note(rules.POVI)
         if file.devcount != len(recorded):
             if view.settings.get("skip_devcount", "0") in ("", "0"):
                 finding.note(rules.BCNT)
                 finding.recount = True
         if self._checks.policy_only():
-            self._conclude(finding, located, recorded)
+            self._conclude(finding)
             return finding
-        living = {devid for devid in recorded if not view.is_dead(devid)}
-        finding.removed |= recorded - living
-        looked = rules.look(file, await self._ask(living, file.fid))
+        asked = set(row.answers)
+        finding.removed |= {d for d in recorded - asked if view.is_dead(d)}
+        looked = rules.look(file, row.answers)
         for code, devid in looked.events:
             finding.note(code, devid)
         good = set(looked.good)
@@ -207,7 +259,7 @@ class FsckWorker(QueueWorker[Row, Finding]):
         missing = {devid for code, devid in looked.events if code == rules.MISS}
         finding.removed.update(looked.bad if good else missing)
         if not good and not looked.away:
-            if not await self._search(finding, located, living):
+            if not await self._search(finding, located, asked):
                 return self._stalled(row, finding)
             good |= finding.added
             if good:
@@ -215,8 +267,10 @@ class FsckWorker(QueueWorker[Row, Finding]):
                 finding.removed -= finding.added
         if good and not await self._sums(finding, row, good):
             return self._stalled(row, finding)
-        left = (recorded | finding.added) - finding.removed
-        self._conclude(finding, located, left)
+        if finding.added or finding.removed:
+            left = (recorded | finding.added) - finding.removed
+            finding.violates = bool(left) and self._violates(located, left)
+        self._conclude(finding)
         return self._stalled(row, finding) if looked.away else finding
 
     def _violates(self, located: Located, devids: Collection[int]) -> bool:
@@ -224,8 +278,8 @@ class FsckWorker(QueueWorker[Row, Finding]):
         verdict = self._copies.judge(file.dmid, file.classid, devids, file.length)
         return verdict.word != SATISFIED
 
-    def _conclude(self, finding: Finding, located: Located, left: set[int]) -> None:
-        if left and self._violates(located, left):
+    def _conclude(self, finding: Finding) -> None:
+        if finding.violates:
             finding.replicate = True
             finding.note(rules.REPL)
 
@@ -238,24 +292,6 @@ class FsckWorker(QueueWorker[Row, Finding]):
         finding.failcount = row.task.failcount + 1
         return finding
 
-    async def _ask(self, devids: Collection[int], fid: int) -> dict[int, rules.Answer]:
-        """What each device says of the fid; `AWAY` for one that cannot be asked."""
-
-        async def one(devid: int) -> rules.Answer:
-            view = self._live.view
-            place = view.place(devid)
-            if place is None or not view.readable(devid):
-                return rules.AWAY
-            try:
-                return await self._stats.ask(place, fid)
-            except NodeFault:
-                self._live.suspect(place.host.hostid)
-                return rules.AWAY
-
-        ordered = list(devids)
-        asking = [Deferred.fromCoroutine(one(devid)) for devid in ordered]
-        return dict(zip(ordered, await gatherResults(asking), strict=True))
-
     async def _search(
         self, finding: Finding, located: Located, known: Collection[int]
     ) -> bool:
@@ -264,7 +300,10 @@ class FsckWorker(QueueWorker[Row, Finding]):
         view, file = self._live.view, located.file
         others = [d for d in view.devices if d not in known and not view.is_dead(d)]
         finding.note(rules.SRCH)
-        looked = rules.look(file, await self._ask(others, file.fid))
+        asking = [Deferred.fromCoroutine(self._ask(d, [file.fid])) for d in others]
+        said = await gatherResults(asking)
+        answers = {d: one[file.fid] for d, one in zip(others, said, strict=True)}
+        looked = rules.look(file, answers)
         for devid in looked.good:
             if await self._is_the_file(devid, located):
                 finding.added.add(devid)
@@ -357,41 +396,3 @@ class FsckWorker(QueueWorker[Row, Finding]):
         except NodeFault:
             self._live.suspect(place.host.hostid)
             return None
-
-
-class Stats:
-    """Gathers questions about copies: all that are asked in one turn of the reactor
-    about one device go in one request."""
-
-    def __init__(self, nodes: INodes, clock: Any) -> None:
-        self._nodes = nodes
-        self._clock = clock
-        self._asked: dict[int, tuple[Any, dict[int, list[Deferred[Any]]]]] = {}
-
-    def ask(self, place: Any, fid: int) -> Deferred[CopyStat | None]:
-        """See `INodes.stat`."""
-        if not self._asked:
-            self._clock.callLater(0, self._send_all)
-        answer: Deferred[CopyStat | None] = Deferred()
-        _, questions = self._asked.setdefault(place.devid, (place, {}))
-        questions.setdefault(fid, []).append(answer)
-        return answer
-
-    def _send_all(self) -> None:
-        asked, self._asked = self._asked, {}
-        for place, questions in asked.values():
-            Deferred.fromCoroutine(self._send(place, questions))
-
-    async def _send(
-        self, place: Any, questions: dict[int, list[Deferred[Any]]]
-    ) -> None:
-        try:
-            found = await self._nodes.stat_many(place, list(questions))
-        except Exception as error:
-            for answers in questions.values():
-                for answer in answers:
-                    answer.errback(error)
-            return
-        for fid, answers in questions.items():
-            for answer in answers:
-                answer.callback(found[fid])
