@@ -22,6 +22,7 @@ from zope.interface import implementer
 from koboldfs.client.nodes import Nodes
 from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.admin import Admin
+from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
@@ -164,7 +165,8 @@ class Installation:
         jobs = JobControl(
             store, nodes, live, namespace, checks, balance, random, reactor
         )
-        services = Services(namespace, admin, checks, balance, jobs, reactor)
+        by_hand = ByHand(namespace, store.tasks, store.queues)
+        services = Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
         commands = Commands(services)
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)

@@ -1,8 +1,20 @@
-"""The errors of fsck and rebalance: a branch of the tree in `koboldfs.errors`."""
+"""The errors of fsck, rebalance and work by hand: a branch of `koboldfs.errors`."""
 
 from __future__ import annotations
 
 from koboldfs.errors import CallerError
+
+
+class CopyFailed(CallerError):
+    """The tracker protocol's ``copy_err``."""
+
+    code = text = "copy_err"
+
+
+class NoSpareCopy(CallerError):
+    """Editing would take a file's last copy away; ``failure`` on the wire."""
+
+    text = "The file has no copy to spare"
 
 
 class FsckRunning(CallerError):

@@ -23,6 +23,7 @@ from koboldfs.tracker.ports import IJobControl
 
 if TYPE_CHECKING:
     from koboldfs.cluster.admin import Admin
+    from koboldfs.cluster.by_hand import ByHand
     from koboldfs.cluster.checks import Checks
     from koboldfs.cluster.namespace import Namespace
     from koboldfs.cluster.rebalancing import Rebalancing
@@ -43,6 +44,7 @@ class Services:
     admin: Admin
     checks: Checks
     balance: Rebalancing
+    by_hand: ByHand
     jobs: IJobControl
     clock: IReactorTime
 

@@ -19,6 +19,7 @@ from koboldfs.tracker.class_commands import CLASS_COMMANDS
 from koboldfs.tracker.device_commands import DEVICE_COMMANDS
 from koboldfs.tracker.file_commands import FILE_COMMANDS
 from koboldfs.tracker.fsck_commands import FSCK_COMMANDS
+from koboldfs.tracker.hand_commands import HAND_COMMANDS
 from koboldfs.tracker.host_commands import HOST_COMMANDS
 from koboldfs.tracker.list_commands import LIST_COMMANDS
 from koboldfs.tracker.plain_commands import PLAIN_COMMANDS
@@ -32,6 +33,7 @@ COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
     DEVICE_COMMANDS,
     CLASS_COMMANDS,
     SETTING_COMMANDS,
+    HAND_COMMANDS,
     FSCK_COMMANDS,
     REBALANCE_COMMANDS,
     PLAIN_COMMANDS,

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.cluster.admin import Admin
+from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
@@ -363,6 +364,7 @@ class City:
             self.admin,
             self.checks,
             self.balance,
+            ByHand(self.namespace, self.tasks, database),
             self.jobs,
             self.clock,
         )
