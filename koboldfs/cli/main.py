@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from koboldfs.cli import admin, checks, files, status
+from koboldfs.cli import admin, adopt, checks, files, status
 from koboldfs.cli.context import (
     Context,
     domain_option,
@@ -185,7 +185,10 @@ def demo(once: bool, keep: str | None) -> int:
     return run(once=once, keep=keep)
 
 
-for part in (*files.COMMANDS, status.status, admin.admin, *checks.COMMANDS, demo):
+for part in (
+    *(*files.COMMANDS, status.status, admin.admin, *checks.COMMANDS),
+    *(adopt.adopt, demo),
+):
     command.add_command(part)
 for parameter in command.params:
     if parameter.name in SHARED:

@@ -8,6 +8,7 @@ The options of a ``postgresql://`` URL are those of libpq.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.database import Database
 from koboldfs.store.files import Files
 from koboldfs.store.queues import Queues
+from koboldfs.store.reader import PostgresReader, Reader, SqliteReader
 from koboldfs.store.sqlite import SqliteRunner, one_thread
 from koboldfs.store.statements import statements_for
 from koboldfs.store.tasks import Tasks
@@ -31,6 +33,9 @@ from koboldfs.version import __version__
 
 #: What a PostgreSQL URL may begin with; libpq knows both.
 _POSTGRESQL = ("postgresql://", "postgres://")
+#: What is shown in place of a password; and where one may stand beside the account.
+_HIDDEN = "PASSWORD"
+_PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&]*)")
 _EXAMPLES = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
@@ -136,6 +141,18 @@ def open_store(
     return Store(runner, Database(runner, sql, reactor, deadline_seconds))
 
 
+def open_reader(url: str) -> Reader:
+    """A database that is only looked at. Raises `ConfigError` for a URL that is none,
+    or names no file, and `DatabaseAway`."""
+    if url.startswith("mysql://"):
+        raise ConfigError("--database: MariaDB support comes in a later version")
+    if url.startswith("sqlite:"):
+        return SqliteReader(_sqlite_path(url))
+    if url.startswith(_POSTGRESQL):
+        return PostgresReader(_libpq_options(url))
+    raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
+
+
 def _sqlite_path(url: str) -> str:
     if not url.startswith("sqlite:///") or "?" in url or "#" in url:
         raise ConfigError(f"--database: {url!r} must be sqlite:///PATH")
@@ -153,7 +170,11 @@ def _libpq_options(url: str) -> dict[str, str]:
         options: dict[str, str] = parse_dsn(url)
     except (Error, ValueError) as error:
         words = " ".join(str(error).split())
+        for secret in _secrets(url):
+            words = words.replace(secret, _HIDDEN)
         raise ConfigError(f"--database: {_shown(url)}: {words}") from None
+    if "@" in options.get("host", ""):
+        raise ConfigError(f"--database: {_shown(url)}: an @ in a password is %40")
     hosts = options.get("host", "").split(",")
     ports = options.get("port", "").split(",")
     if len(ports) not in (1, len(hosts)):
@@ -169,8 +190,20 @@ def _is_port(text: str) -> bool:
     return text.isdecimal() and 0 < int(text) < 65536
 
 
+def shown_url(url: str) -> str:
+    """The URL with PASSWORD in the place of its password."""
+    for secret in _secrets(url):
+        url = url.replace(f":{secret}@", f":{_HIDDEN}@")
+        url = url.replace(f"password={secret}", f"password={_HIDDEN}")
+    return url
+
+
+def _secrets(url: str) -> list[str]:
+    """What nobody must read."""
+    account = url.partition("://")[2].rpartition("@")[0]
+    found = [account.partition(":")[2], *_PASSWORD.findall(url)]
+    return [secret for secret in found if secret]
+
+
 def _shown(url: str) -> str:
-    """The URL without its password."""
-    head, at, tail = url.rpartition("@")
-    scheme, slashes, user = head.partition("://")
-    return repr(f"{scheme}{slashes}{user.split(':')[0]}{at}{tail}" if at else url)
+    return repr(shown_url(url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from importlib import import_module
 from typing import Any
 
 from koboldfs.cli.main import command
@@ -57,7 +57,7 @@ class OptionTests(CommandCase):
         timeout."""
         made: list[Any] = []
         self.patch(
-            sys.modules["koboldfs.native_client"],
+            import_module("koboldfs.native_client"),
             "Client",
             lambda *arguments: made.append(arguments),
         )

@@ -8,7 +8,13 @@ from zope.interface.verify import verifyObject
 
 from koboldfs.errors import ConfigError
 from koboldfs.interfaces import IFiles, IQueues, ITopology
-from koboldfs.store.open import _libpq_options, _sqlite_path, open_store
+from koboldfs.store.open import (
+    _libpq_options,
+    _sqlite_path,
+    open_reader,
+    open_store,
+    shown_url,
+)
 
 
 class Urls(SynchronousTestCase):
@@ -46,13 +52,30 @@ class Urls(SynchronousTestCase):
             "postgresql://u:secret@h/db?no_such_option=1",
             "postgresql://u:secret@h:1,i:2,j:3/db?host=a,b",
             "postgresql://u:secret@h:70000/db",
+            "postgresql://u:secret%zz@h/db",
+            "postgresql://u:half@secret@h/db",
+            "postgresql://h/db?password=secret&no_such_option=1",
         ):
-            with self.assertRaises(ConfigError, msg=url) as caught:
-                open_store(url, Clock())
-            message = caught.exception.message
-            self.assertIn("--database", message)
-            self.assertNotIn("\n", message)
-            self.assertNotIn("secret", message)
+            for opened in (lambda url: open_store(url, Clock()), open_reader):
+                with self.assertRaises(ConfigError, msg=url) as caught:
+                    opened(url)
+                message = caught.exception.message
+                self.assertIn("--database", message)
+                self.assertNotIn("\n", message)
+                self.assertNotIn("secret", message)
+
+    def test_shown(self) -> None:
+        """What is shown of a URL says where a password belongs, and not which."""
+        for url, shown in (
+            ("postgresql://u:pw@h:1,i:2/d", "postgresql://u:PASSWORD@h:1,i:2/d"),
+            ("postgresql://u:p@w@h/d", "postgresql://u:PASSWORD@h/d"),
+            ("postgresql://h/d?user=u&password=pw&a=b", None),
+            ("postgresql://u@h/d", "postgresql://u@h/d"),
+            ("sqlite:////var/lib/k.db", "sqlite:////var/lib/k.db"),
+        ):
+            if shown is None:
+                shown = url.replace("=pw", "=PASSWORD")
+            self.assertEqual(shown_url(url), shown)
 
 
 class Stores(SynchronousTestCase):

@@ -1,0 +1,60 @@
+"""Databases as MogileFS leaves them: its tables, and what goes wrong in the years."""
+
+from __future__ import annotations
+
+from test.contract.test_store_postgres_away import MOGILEFS
+
+#: Tables that came with later schema versions, or are seldom filled.
+MORE_TABLES = """
+create table file_to_queue (fid bigint not null, devid int, type smallint not null,
+  nexttry int not null, failcount smallint not null default 0,
+  flags smallint not null default 0, arg text, primary key (fid, type));
+create index type_nexttry on file_to_queue (type, nexttry);
+create table unreachable_fids (fid bigint primary key, lastupdate int not null);
+create table checksum (fid bigint primary key, hashtype smallint not null,
+  checksum CHECKSUM not null)
+"""
+#: Two hosts and four devices, of which one is dead and one has lost its host; files of
+#: domains and classes that are gone, without copies, and with copies in wrong places;
+#: queues that stand still. {0} is an hour and a half ago, {1} is in an hour.
+TROUBLE = """
+insert into domain values (2, 'caf\u00c3\u00a9');
+insert into host values (2, 'alive', 7600, 8080, 'h2', '10.0.0.2', null, null);
+insert into device values (2, 2, 'alive', 100, 10000, 2500, 1),
+  (3, 1, 'dead', 100, null, null, null), (4, 9, 'alive', 100, 10000, 1, 1);
+insert into class values (1, 1, 'zones', 2, 1, 'HostsPerNetwork(a=1)'),
+  (1, 2, 'many', 5, 7, null),
+  (1, 3, 'both', 2, null, 'Union(MultipleHosts(2), MultipleDevices(2))');
+insert into file values (20, 1, 'bare', 100, 0, 0), (21, 1, 'stray', 100, 1, 1),
+  (22, 8, 'nobody', 100, 0, 1), (23, 1, 'gone', 100, 5, 1),
+  (24, 1, 'h\u0101', 100, 0, 1), (2000000000, 1, 'late', 100, 0, 2);
+insert into file_on values (21, 3), (21, 77), (22, 1), (23, 1), (24, 2),
+  (2000000000, 1), (2000000000, 2);
+insert into tempfile values (2000000001, 1000000000, 0, 1, 'old', '1,2');
+insert into file_to_replicate values (20, 2147483647, null, 0, 0),
+  (21, {0}, null, 0, 0), (22, {1}, null, 9, 0), (23, 0, null, 0, 0);
+insert into file_to_delete2 values (900, {0}, 12);
+insert into file_to_queue values (7, null, 1, {0}, 0, 0, null),
+  (9, 1, 2, {1}, 0, 0, '2');
+insert into unreachable_fids values (3, 1);
+insert into server_settings values ('memcache_servers', '10.0.0.9:11211'),
+  ('slave_keys', 'a'), ('zone_a', '10.0.0.0/8'), ('rebal_host', 'tracker7')
+"""
+
+
+def tables(engine: str, version: int = 17) -> str:
+    """SQL that makes the tables, with two files, by that schema version."""
+    sql = f"{MOGILEFS.rstrip()};{MORE_TABLES}"
+    if version < 15:
+        sql = sql.replace(" hashtype smallint,", "")
+    if version < 13:
+        sql = sql.replace(", arg text", "")
+    sql = sql.replace("('schema_version', '17')", f"('schema_version', '{version}')")
+    if engine == "sqlite":
+        sql = sql.replace("serial primary key", "integer primary key autoincrement")
+    return sql.replace("CHECKSUM", "bytea" if engine == "postgresql" else "blob")
+
+
+def trouble(now: int) -> str:
+    """SQL that breaks things on a database of version 17."""
+    return TROUBLE.format(now - 5400, now + 3600)
