@@ -39,7 +39,8 @@ _TITLES = {
     "url",
     metavar="URL",
     required=True,
-    help="sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME, as for the service.",
+    help="postgresql://USER:PASSWORD@HOST/NAME, mysql://USER:PASSWORD@HOST/NAME or"
+    " sqlite:///PATH, as for the service.",
 )
 @click.option(
     "--count",

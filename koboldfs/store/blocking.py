@@ -1,8 +1,8 @@
 """Runs transactions on a connection that blocks, inside a thread that may.
 
-Made for sqlite3, and fit for any driver of the same kind (PyMySQL): what differs is in
-a `Manner`. Several writing transactions that wait at the same time share one COMMIT,
-each behind a savepoint of its own, so that one that fails takes back only itself.
+Made for sqlite3 and PyMySQL: what differs is in a `Manner`. Several writing
+transactions that wait at the same time share one COMMIT, each behind a savepoint of its
+own, so that one that fails takes back only itself.
 """
 
 from __future__ import annotations
@@ -13,7 +13,19 @@ from typing import Any
 from attrs import frozen
 
 from koboldfs.errors import DatabaseFault
-from koboldfs.store.steps import NO_REPLY, Mode, Quiet, Reply, Statement, Steps
+from koboldfs.store.steps import (
+    NO_REPLY,
+    Again,
+    Lost,
+    Mode,
+    OutcomeUnknown,
+    Quiet,
+    Reply,
+    Statement,
+    Steps,
+)
+
+_COMMIT = Statement("COMMIT")
 
 
 @frozen
@@ -31,12 +43,26 @@ class BlockingRun:
     def __init__(self, connection: Any, manner: Manner) -> None:
         self._connection = connection
         self._manner = manner
+        #: What ended the whole transaction, whosever statement it was.
+        self._end: DatabaseFault | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone for good."""
+        return isinstance(self._end, Lost)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._connection.close()
 
     def __call__(self, group: Sequence[Steps[Any]], mode: Mode) -> list[Any]:
         """Run them; for each its result or the exception that it ended with.
 
-        Results of one that writes are committed when this returns.
+        Results of one that writes are committed when this returns. When a statement
+        finds that all of the transaction is gone, all of the group get `Again` or
+        `Lost`, and `OutcomeUnknown` if that was the COMMIT.
         """
+        self._end = None
         if mode.writes:
             return self._write(group)
         if mode is Mode.SNAPSHOT:
@@ -54,29 +80,41 @@ class BlockingRun:
         return outcome
 
     def _write(self, group: Sequence[Steps[Any]]) -> list[Any]:
+        committing = False
         try:
             self._execute(Statement(self._manner.begin_write))
-            if len(group) == 1:
-                outcomes = [self._outcome(group[0])]
-                if isinstance(outcomes[0], BaseException):
-                    self._roll_back()
-                    return outcomes
-            else:
-                outcomes = [self._saved(steps) for steps in group]
-            self._execute(Statement("COMMIT"))
+            outcomes = self._outcomes(group)
+            if len(group) == 1 and isinstance(outcomes[0], BaseException):
+                self._roll_back()
+                return outcomes
+            committing = True
+            self._execute(_COMMIT)
         except DatabaseFault as fault:
-            self._roll_back()
             for steps in group:
                 steps.close()
+            if self.lost:
+                return [_unknown(fault) if committing else fault] * len(group)
+            self._roll_back()
             return [fault] * len(group)
+        return outcomes
+
+    def _outcomes(self, group: Sequence[Steps[Any]]) -> list[Any]:
+        """Raises what ended the whole transaction."""
+        outcomes = []
+        for steps in group:
+            one = self._saved(steps) if len(group) > 1 else self._outcome(steps)
+            if self._end is not None:
+                raise self._end
+            outcomes.append(one)
         return outcomes
 
     def _saved(self, steps: Steps[Any]) -> Any:
         self._execute(Statement("SAVEPOINT one"))
         outcome = self._outcome(steps)
-        if isinstance(outcome, BaseException):
-            self._execute(Statement("ROLLBACK TO SAVEPOINT one"))
-        self._execute(Statement("RELEASE SAVEPOINT one"))
+        if self._end is None:
+            if isinstance(outcome, BaseException):
+                self._execute(Statement("ROLLBACK TO SAVEPOINT one"))
+            self._execute(Statement("RELEASE SAVEPOINT one"))
         return outcome
 
     def _outcome(self, steps: Steps[Any]) -> Any:
@@ -115,6 +153,8 @@ class BlockingRun:
             fault = self._manner.translate(error)
             if fault is None:
                 raise
+            if isinstance(fault, (Again, Lost)):
+                self._end = fault
             raise fault from error
         finally:
             cursor.close()
@@ -124,3 +164,9 @@ class BlockingRun:
             self._execute(Statement("ROLLBACK"))
         except DatabaseFault:
             pass  # the engine has rolled back by itself: there is nothing left to undo
+
+
+def _unknown(lost: DatabaseFault) -> OutcomeUnknown:
+    fault = OutcomeUnknown()
+    fault.__cause__ = lost.__cause__
+    return fault

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -35,6 +35,13 @@ class Database:
         self._clock = clock
         self._deadline_seconds = deadline_seconds
         self._batches: list[Batch[Any, Any]] = []
+
+    def steps(
+        self, function: Callable[[Statements, Sequence[Q]], Steps[list[R]]]
+    ) -> Callable[[Sequence[Q]], Steps[list[R]]]:
+        """The steps of a kind of request, said in the statements that are valid then:
+        which these are, the start finds out."""
+        return lambda requests: function(self.sql, requests)
 
     def batch(self, kind: Kind[Q, R]) -> Batch[Q, R]:
         """A new gathering point."""

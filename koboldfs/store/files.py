@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -29,23 +28,21 @@ class Files:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        sql, batch = database.sql, database.batch
-        find: Kind[Name, Located | None] = Kind("find", partial(look.find, sql))
-        find_fid: Kind[int, Located | None] = Kind(
-            "find_fid", partial(look.find_fids, sql)
-        )
+        batch, steps = database.batch, database.steps
+        find: Kind[Name, Located | None] = Kind("find", steps(look.find))
+        find_fid: Kind[int, Located | None] = Kind("find_fid", steps(look.find_fids))
         find_upload: Kind[int, Upload | None] = Kind(
-            "find_upload", partial(look.find_uploads, sql)
+            "find_upload", steps(look.find_uploads)
         )
         opening: Kind[Opening, int] = Kind(
             "open_upload",
-            partial(uploads.open_uploads, sql),
+            steps(uploads.open_uploads),
             Mode.SINGLE,
             repeatable=True,
         )
         closing: Kind[Closing, str] = Kind(
             "close_upload",
-            partial(uploads.close_uploads, sql),
+            steps(uploads.close_uploads),
             Mode.WRITE,
             repeatable=True,
             racing=True,
@@ -53,7 +50,7 @@ class Files:
         )
         delete: Kind[Name, bool] = Kind(
             "delete",
-            partial(look.delete, sql),
+            steps(look.delete),
             Mode.WRITE,
             marks=lambda name: {name},
         )

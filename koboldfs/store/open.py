@@ -2,8 +2,10 @@
 
     sqlite:///relative/path      sqlite:////absolute/path
     postgresql://user:password@host1:5432,host2:5432/database?option=value
+    mysql://user:password@host1:3306,host2:3306/database?option=value
 
-The options of a ``postgresql://`` URL are those of libpq.
+The options of a ``postgresql://`` URL are those of libpq; those of a ``mysql://`` URL
+stand in `mysql_url`.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from koboldfs.errors import ConfigError
+from koboldfs.store import mysql_url
 from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.database import Database
+from koboldfs.store.desk import one_thread
 from koboldfs.store.files import Files
 from koboldfs.store.queues import Queues
-from koboldfs.store.reader import PostgresReader, Reader, SqliteReader
-from koboldfs.store.sqlite import SqliteRunner, one_thread
+from koboldfs.store.reader import MysqlReader, PostgresReader, Reader, SqliteReader
+from koboldfs.store.sqlite import SqliteRunner
 from koboldfs.store.statements import statements_for
 from koboldfs.store.tasks import Tasks
 from koboldfs.store.topology import SmallTables
@@ -36,7 +40,10 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 #: What is shown in place of a password; and where one may stand beside the account.
 _HIDDEN = "PASSWORD"
 _PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&]*)")
-_EXAMPLES = "use sqlite:///PATH or postgresql://USER:PASSWORD@HOST/DATABASE"
+_EXAMPLES = (
+    "use sqlite:///PATH, postgresql://USER:PASSWORD@HOST/DATABASE or"
+    " mysql://USER:PASSWORD@HOST/DATABASE"
+)
 
 
 class Store:
@@ -55,7 +62,7 @@ class Store:
 
     @property
     def engine(self) -> str:
-        """``sqlite`` or ``postgresql``."""
+        """``sqlite``, ``postgresql`` or ``mysql``."""
         name: str = self._runner.dialect_name
         return name
 
@@ -88,6 +95,14 @@ class Store:
         except BaseException:
             await self._stop()
             raise
+        if not self._database.estate.flushes:
+            self._log.warn(
+                "the database server answers before its disk has what was committed:"
+                " after a power cut there, files that were acknowledged are lost; set"
+                " innodb_flush_log_at_trx_commit = 1"
+            )
+        if self._database.estate.folds_keys:
+            self._database.sql = self._database.sql.for_folded_keys()
         if self.made_by_mogilefs and self.engine == "postgresql":
             self._log.info(
                 "this database was made by MogileFS; if its collation is not C, listing"
@@ -119,8 +134,6 @@ def open_store(
     `threads` makes pools of one thread for engines that block; `deadline_seconds` is
     how long a request waits for a connection; `connections` is how many are kept.
     """
-    if url.startswith("mysql://"):
-        raise ConfigError("--database: MariaDB support comes in a later version")
     runner: Any
     if url.startswith("sqlite:"):
         runner = SqliteRunner(_sqlite_path(url), reactor, threads, deadline_seconds)
@@ -135,6 +148,18 @@ def open_store(
             deadline_seconds,
             random,
         )
+    elif url.startswith(mysql_url.PREFIX):
+        from koboldfs.store.mysql import CONNECTIONS as DESKS
+        from koboldfs.store.mysql import MysqlRunner
+
+        runner = MysqlRunner(
+            _mysql_options(url),
+            reactor,
+            connections or DESKS,
+            threads,
+            deadline_seconds,
+            random,
+        )
     else:
         raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
     sql = statements_for(runner.dialect_name)
@@ -144,12 +169,12 @@ def open_store(
 def open_reader(url: str) -> Reader:
     """A database that is only looked at. Raises `ConfigError` for a URL that is none,
     or names no file, and `DatabaseAway`."""
-    if url.startswith("mysql://"):
-        raise ConfigError("--database: MariaDB support comes in a later version")
     if url.startswith("sqlite:"):
         return SqliteReader(_sqlite_path(url))
     if url.startswith(_POSTGRESQL):
         return PostgresReader(_libpq_options(url))
+    if url.startswith(mysql_url.PREFIX):
+        return MysqlReader(_mysql_options(url))
     raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
 
 
@@ -160,6 +185,13 @@ def _sqlite_path(url: str) -> str:
     if not path or path == ":memory:" or "\0" in path:
         raise ConfigError(f"--database: {url!r} names no file; use sqlite:///PATH")
     return path
+
+
+def _mysql_options(url: str) -> mysql_url.MysqlOptions:
+    try:
+        return mysql_url.mysql_options(url)
+    except ValueError as error:
+        raise ConfigError(f"--database: {_shown(url)}: {error}") from None
 
 
 def _libpq_options(url: str) -> dict[str, str]:

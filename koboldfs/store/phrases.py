@@ -162,13 +162,18 @@ class Tongue:
         """As `insert`, but rows that break a unique rule are left out silently."""
         statement = self._insert(table, columns, fixed)
         if self.name == "mysql":
-            return self.phrase(statement.prefix_with("IGNORE"))
+            # IGNORE would let values through that do not fit.
+            same = {name: table.c[name] for name in tuple(columns)[:1]}
+            return self.phrase(statement.on_duplicate_key_update(same))
         return self.phrase(statement.on_conflict_do_nothing())
 
     def upsert(
         self, table: Table, keys: Sequence[str], *columns: str, **fixed: Any
     ) -> Phrase:
-        """As `insert`, but a row with the same `keys` gets all the other values."""
+        """As `insert`, but a row with the same `keys` gets all the other values.
+
+        MySQL looks at every unique rule of the table, not only at `keys`.
+        """
         statement = self._insert(table, columns, fixed)
         changed = [name for name in (*columns, *fixed) if name not in keys]
         return self.phrase(

@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow
+from koboldfs.store.back_off import BackOff
 from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.postgres_link import Link
-from koboldfs.store.postgres_pool import BackOff, Pool
+from koboldfs.store.postgres_pool import Pool
 from koboldfs.store.statements_topology import CHANNEL
 from koboldfs.store.steps import (
     MAX_ATTEMPTS,

@@ -10,51 +10,13 @@ from typing import Any
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import DatabaseAway, TooBusy
+from koboldfs.store.back_off import BackOff
 from koboldfs.store.batch import MAX_WAITING
 from koboldfs.store.postgres_link import Link
-
-#: Seconds between attempts to connect: doubled from the first to the last, and varied
-#: by a quarter so that many trackers do not come back at the same moment.
-FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0
-
-
-class BackOff:
-    """Pauses between attempts that fail."""
-
-    def __init__(self, reactor: Any, random: Random) -> None:
-        self._reactor = reactor
-        self._random = random
-        self._seconds = FIRST_PAUSE_SECONDS
-        self._pause: Deferred[None] | None = None
-
-    def reset(self) -> None:
-        """The last attempt was good."""
-        self._seconds = FIRST_PAUSE_SECONDS
-
-    @property
-    def seconds(self) -> float:
-        """About how long the next pause is."""
-        return self._seconds
-
-    async def pause(self) -> None:
-        """Wait before the next attempt; raises CancelledError when stopped."""
-        seconds = self._seconds * self._random.uniform(0.75, 1.25)
-        self._seconds = min(self._seconds * 2, LAST_PAUSE_SECONDS)
-        self._pause = deferLater(self._reactor, seconds)
-        try:
-            await self._pause
-        finally:
-            self._pause = None
-
-    def stop(self) -> None:
-        """End a pause with CancelledError."""
-        if self._pause is not None:
-            self._pause.cancel()
 
 
 @define(eq=False)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from koboldfs.errors import ConfigError, DatabaseAway, DatabaseFault
 from koboldfs.store.blocking import BlockingRun, Manner
+from koboldfs.store.mysql_url import MysqlOptions
 from koboldfs.store.steps import Mode, Row, Statement, Steps, quiet
 
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class Reader:
         self.patient = False
 
     def limit(self) -> tuple[Statement, ...]:
-        """What makes the database keep to the time, said before each question."""
+        """What makes the database keep to the time (any, for the patient), said before
+        each question."""
         return ()
 
     def play(self, steps: Steps[T]) -> T:
@@ -61,8 +63,7 @@ class Reader:
         return result
 
     def _limited(self, steps: Steps[T]) -> Steps[T]:
-        if not self.patient:
-            yield quiet(*self.limit())
+        yield quiet(*self.limit())
         return (yield from steps)
 
     def ask(self, statement: Statement) -> list[Row]:
@@ -155,6 +156,8 @@ class PostgresReader(Reader):
     def limit(self) -> tuple[Statement, ...]:
         """Ends with the transaction: the session may be a pooler's. All questions that
         are to be quick are made for indexes."""
+        if self.patient:
+            return ()
         return (
             Statement(f"SET LOCAL statement_timeout = {int(QUESTION_SECONDS * 1000)}"),
             Statement("SET LOCAL enable_seqscan = off"),
@@ -169,6 +172,44 @@ def _postgres_fault(error: Exception) -> DatabaseFault | None:
     if isinstance(error, QueryCanceled):
         return TooSlow()
     return _in_its_words(error) if isinstance(error, psycopg2.Error) else None
+
+
+class MysqlReader(Reader):
+    """A database of MySQL or MariaDB; a standby will do. Raises `DatabaseAway`."""
+
+    dialect_name = "mysql"
+
+    def __init__(self, options: MysqlOptions) -> None:
+        from koboldfs.store.mysql_link import ONLOOKER, Hosts
+
+        try:
+            link = Hosts(options, ONLOOKER).connect()
+        except DatabaseAway as away:
+            raise DatabaseAway(f"--database: {away.message}") from away
+        link.execute("SET SESSION TRANSACTION READ ONLY")
+        version = link.execute("SELECT VERSION()")[0][0]
+        # Both count SELECTs only; ours are nothing else.
+        self._limit = "SET SESSION max_execution_time = {:.0f}", 1000
+        if "mariadb" in version.lower():
+            self._limit = "SET SESSION max_statement_time = {:g}", 1
+        super().__init__(link, Manner("", "START TRANSACTION", _mysql_fault))
+
+    def limit(self) -> tuple[Statement, ...]:
+        """For the session, of which we are the only user."""
+        words, unit = self._limit
+        seconds = 0 if self.patient else QUESTION_SECONDS
+        return (Statement(words.format(seconds * unit)),)
+
+
+def _mysql_fault(error: Exception) -> DatabaseFault | None:
+    from pymysql import MySQLError
+
+    from koboldfs.store.mysql_link import TOO_SLOW
+
+    if not isinstance(error, MySQLError):
+        return None
+    slow = error.args and error.args[0] in TOO_SLOW
+    return TooSlow() if slow else _in_its_words(error)
 
 
 def _in_its_words(error: Exception) -> DatabaseFault:

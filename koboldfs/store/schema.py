@@ -28,7 +28,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -47,6 +47,9 @@ OWN_DEVIDS_CHARS, MOGILEFS_DEVIDS_CHARS = 255, 60
 #: `file_to_replicate.flags`, see above.
 IN_WORK, ASKED_AGAIN = 1, 2
 
+#: The highest failcount that MogileFS's queues hold on MySQL.
+LAST_FAILCOUNT = 255
+
 CREATED_SETTING = "kobold_created"
 VERSION_SETTING = "schema_version"
 
@@ -54,7 +57,17 @@ metadata = MetaData()
 
 #: SQLite numbers rows by itself only in a column of exactly this type.
 _SERIAL = BigInteger().with_variant(Integer(), "sqlite")
-_KEY = String(OWN_KEY_BYTES).with_variant(
+
+
+def _short(length: int) -> String:
+    """Text of so many bytes. On MySQL it is held as bytes: to its character types
+    names are the same that differ in case, or in blanks at the end."""
+    return String(length).with_variant(mysql.VARBINARY(length), "mysql")
+
+
+_LONG = Text().with_variant(mysql.MEDIUMBLOB(), "mysql")
+_DIGEST = LargeBinary(64).with_variant(mysql.VARBINARY(64), "mysql")
+_KEY = _short(OWN_KEY_BYTES).with_variant(
     postgresql.VARCHAR(OWN_KEY_BYTES, collation="C"), "postgresql"
 )
 
@@ -72,17 +85,17 @@ domain = Table(
     "domain",
     metadata,
     Column("dmid", SmallInteger, primary_key=True, autoincrement=False),
-    Column("namespace", String(255), unique=True),
+    Column("namespace", _short(255), unique=True),
 )
 storage_class = Table(
     "class",
     metadata,
     Column("dmid", SmallInteger, primary_key=True, autoincrement=False),
     Column("classid", SmallInteger, primary_key=True, autoincrement=False),
-    Column("classname", String(50)),
+    Column("classname", _short(50)),
     Column("mindevcount", SmallInteger, nullable=False),
     Column("hashtype", SmallInteger),
-    Column("replpolicy", String(255)),
+    Column("replpolicy", _short(255)),
     UniqueConstraint("dmid", "classname"),
 )
 file = Table(
@@ -106,7 +119,7 @@ tempfile = Table(
     Column("classid", SmallInteger, nullable=False),
     Column("dmid", SmallInteger, nullable=False),
     Column("dkey", _KEY),
-    Column("devids", String(OWN_DEVIDS_CHARS)),
+    Column("devids", _short(OWN_DEVIDS_CHARS)),
     sqlite_autoincrement=True,
 )
 file_on = Table(
@@ -163,7 +176,7 @@ file_to_queue = Table(
     Column("nexttry", Integer, nullable=False),
     Column("failcount", SmallInteger, nullable=False, server_default="0"),
     Column("flags", SmallInteger, nullable=False, server_default="0"),
-    Column("arg", Text),
+    Column("arg", _LONG),
     Index("file_to_queue_type_nexttry", "type", "nexttry"),
 )
 Table(
@@ -177,13 +190,13 @@ host = Table(
     "host",
     metadata,
     Column("hostid", SmallInteger, primary_key=True, autoincrement=False),
-    Column("status", String(8)),
+    Column("status", _short(8)),
     Column("http_port", Integer, server_default="7500"),
     Column("http_get_port", Integer),
-    Column("hostname", String(40), unique=True),
-    Column("hostip", String(15), unique=True),
-    Column("altip", String(15), unique=True),
-    Column("altmask", String(18)),
+    Column("hostname", _short(40), unique=True),
+    Column("hostip", _short(15), unique=True),
+    Column("altip", _short(15), unique=True),
+    Column("altmask", _short(18)),
     _one_of("status", "alive", "dead", "down", "readonly"),
     *_not_negative("hostid"),
     CheckConstraint("http_port >= 0 AND http_port < 65536"),
@@ -194,7 +207,7 @@ device = Table(
     metadata,
     Column("devid", SmallInteger, primary_key=True, autoincrement=False),
     Column("hostid", SmallInteger, nullable=False),
-    Column("status", String(8)),
+    Column("status", _short(8)),
     Column("weight", Integer, server_default="100"),
     Column("mb_total", Integer),
     Column("mb_used", Integer),
@@ -206,8 +219,8 @@ device = Table(
 server_settings = Table(
     "server_settings",
     metadata,
-    Column("field", String(50), primary_key=True),
-    Column("value", Text),
+    Column("field", _short(50), primary_key=True),
+    Column("value", _LONG),
 )
 fsck_log = Table(
     "fsck_log",
@@ -215,7 +228,7 @@ fsck_log = Table(
     Column("logid", Integer, primary_key=True, autoincrement=True),
     Column("utime", Integer, nullable=False),
     Column("fid", BigInteger),
-    Column("evcode", String(4)),
+    Column("evcode", _short(4)),
     Column("devid", SmallInteger),
     Index("fsck_log_utime", "utime"),
     sqlite_autoincrement=True,
@@ -225,13 +238,13 @@ checksum = Table(
     metadata,
     Column("fid", _SERIAL, primary_key=True, autoincrement=False),
     Column("hashtype", SmallInteger, nullable=False),
-    Column("checksum", LargeBinary(64), nullable=False),
+    Column("checksum", _DIGEST, nullable=False),
 )
 Table(
     "lock",
     metadata,
     Column("lockid", Integer, primary_key=True, autoincrement=False),
-    Column("hostname", String(255), nullable=False),
+    Column("hostname", _short(255), nullable=False),
     Column("pid", Integer, nullable=False),
     Column("acquiredat", Integer, nullable=False),
 )
@@ -240,17 +253,28 @@ kobold_checksum = Table(
     metadata,
     Column("fid", _SERIAL, primary_key=True, autoincrement=False),
     Column("hashtype", SmallInteger, nullable=False),
-    Column("checksum", LargeBinary(64), nullable=False),
+    Column("checksum", _DIGEST, nullable=False),
 )
 
 
+#: What is said after a table's columns.
+_TABLE_OPTIONS = {"mysql": " ENGINE=InnoDB"}
+#: Tables of MogileFS's that it does not make there, because it has other means.
+_NOT_MADE = {"mysql": {"lock"}}
+
+
 def definitions(dialect: Dialect, present: set[str]) -> list[str]:
-    """The DDL of every table (with its indexes) whose name is not in `present`."""
+    """The DDL of every table (with its indexes) whose name is not in `present`.
+
+    That of the settings, which say who made the database, comes first.
+    """
     texts = []
-    for table in metadata.sorted_tables:
-        if table.name in present:
+    absent = present | _NOT_MADE.get(dialect.name, set())
+    for table in sorted(metadata.sorted_tables, key=lambda one: one != server_settings):
+        if table.name in absent:
             continue
-        texts.append(str(CreateTable(table).compile(dialect=dialect)).strip())
+        text = str(CreateTable(table).compile(dialect=dialect)).strip()
+        texts.append(text + _TABLE_OPTIONS.get(dialect.name, ""))
         for index in sorted(table.indexes, key=lambda one: str(one.name)):
             texts.append(str(CreateIndex(index).compile(dialect=dialect)).strip())
     return texts

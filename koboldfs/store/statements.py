@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 
 from koboldfs.store.phrases import Tongue
@@ -19,6 +20,12 @@ class Statements(FileStatements, TopologyStatements, QueueStatements, TaskStatem
         TopologyStatements.__init__(self, tongue)
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)
+
+    def for_folded_keys(self) -> Statements:
+        """The same, for a database to which different keys can be the same."""
+        folding = copy(self)
+        folding.folds_keys = True
+        return folding
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Table,
     and_,
     bindparam,
     func,
@@ -19,7 +21,7 @@ from sqlalchemy import (
 )
 
 from koboldfs.model.entities import FSCK_TASK, REBALANCE_TASK
-from koboldfs.store.phrases import Tongue, listed, unix_now
+from koboldfs.store.phrases import Phrase, Tongue, listed, unix_now
 from koboldfs.store.schema import (
     ASKED_AGAIN,
     IN_WORK,
@@ -34,6 +36,8 @@ from koboldfs.store.schema import (
 )
 
 LIMIT = bindparam("limit", type_=Integer)
+#: Stands before a character of a LIKE pattern that means itself.
+LIKE_ESCAPE = "|"
 FILE_COLUMNS = ("fid", "dmid", "dkey", "length", "classid", "devcount")
 
 
@@ -81,6 +85,9 @@ def _locked_closing(some: Select[Any], fids: Any, named: Any) -> Any:
 class FileStatements:
     """Compiled for one dialect."""
 
+    #: Whether to the column of the keys different ones can be the same.
+    folds_keys = False
+
     def __init__(self, tongue: Tongue) -> None:
         self.tongue = tongue
         self._lookups(tongue)
@@ -105,7 +112,10 @@ class FileStatements:
         self.lock_keys = tongue.phrase(
             some.where(wanted).order_by(file.c.fid).with_for_update()
         )
-        self.lock_closing = tongue.phrase(_locked_closing(some, fids, wanted))
+        self.lock_closing: Phrase | None = None
+        if tongue.name != "mysql":
+            # MySQL locks no rows inside of a CTE.
+            self.lock_closing = tongue.phrase(_locked_closing(some, fids, wanted))
         self.files_of = tongue.phrase(some.where(file.c.fid.in_(fids)))
         self.copies_of = tongue.phrase(
             select(file_on.c.fid, file_on.c.devid).where(file_on.c.fid.in_(fids))
@@ -130,9 +140,26 @@ class FileStatements:
         files = some.order_by(key)
         self.list_domain = tongue.phrase(whole(files.where(within), True))
         self.list_domain_to_the_end = tongue.phrase(whole(files.where(beyond), True))
+        if tongue.name == "mysql":
+            self._folded(tongue, keys, some)
         later = file.c.fid > bindparam("after")
         self.list_files = tongue.phrase(
             whole(some.where(later).order_by(file.c.fid), False)
+        )
+
+    def _folded(self, tongue: Tongue, keys: Select[Any], some: Select[Any]) -> None:
+        """For columns to which different keys are the same."""
+        key = file.c.dkey
+        of_domain = file.c.dmid == bindparam("dmid")
+        self.spelling = tongue.phrase(
+            select(key).where(of_domain, key == bindparam("dkey"))
+        )
+        like = key.like(bindparam("pattern"), escape=LIKE_ESCAPE)
+        those = and_(of_domain, like, key > bindparam("after"))
+        self.list_keys_like = tongue.phrase(keys.where(those))
+        files = some.where(those).order_by(key).subquery("some")
+        self.list_domain_like = tongue.phrase(
+            located(files, True).order_by(files.c.dkey)
         )
 
     def _changes(self, tongue: Tongue) -> None:
@@ -152,6 +179,10 @@ class FileStatements:
         columns = FILE_COLUMNS
         self.insert_files = tongue.insert(file, *columns)
         self.replace_files = tongue.upsert(file, ["dmid", "dkey"], *columns)
+        #: For engines whose upsert would also change a file that has the fid.
+        self.replace_file = tongue.update(
+            file, ["fid", "dkey", "length", "classid", "devcount"], ["fid"]
+        )
         self.add_copies = tongue.insert_new(file_on, "fid", "devid")
         self.remove_copies = tongue.phrase(
             file_on.delete().where(
@@ -182,20 +213,6 @@ class FileStatements:
         fids = listed("fids")
         columns = ("classid", "dmid", "dkey", "devids")
         self.open_as = tongue.insert(tempfile, "fid", *columns, createtime=unix_now())
-        # In a RETURNING, Core does not see that `tempfile` is the row inserted.
-        used: Any = literal_column(
-            " OR ".join(
-                f"EXISTS (SELECT 1 FROM {one.name} WHERE {one.name}.fid = tempfile.fid)"
-                for one in (file, file_on, file_to_delete2)
-            )
-        )
-        if tongue.name == "postgresql":
-            self.open = tongue.phrase(
-                tempfile.insert()
-                .values({name: bindparam(name) for name in columns})
-                .values(createtime=unix_now())
-                .returning(*(tempfile.c[name] for name in (*columns, "fid")), used)
-            )
         self.uploads = tongue.phrase(
             select(
                 *(tempfile.c[name] for name in ("fid", "createtime", *columns)),
@@ -209,29 +226,73 @@ class FileStatements:
         highest = [select(func.max(one.c.fid)).scalar_subquery() for one in tables]
         self.highest_fids = tongue.phrase(select(*highest))
         if tongue.name == "postgresql":
-            last = "(SELECT last_value FROM tempfile_fid_seq)"
-            self.last_drawn = tongue.phrase(text(f"SELECT {last}"))
-            known = ", ".join(
-                f"(SELECT coalesce(max(fid), 0) FROM {table.name})" for table in tables
-            )
-            #: Does nothing, not even a first draw, when nothing is above the sequence.
-            self.push_sequence = tongue.phrase(
-                text(
-                    "SELECT setval('tempfile_fid_seq', highest) FROM"
-                    f" (SELECT greatest({known}) AS highest) AS known"
-                    f" WHERE highest > {last}"
-                )
-            )
-            self.draw_above = tongue.phrase(
-                text("SELECT setval('tempfile_fid_seq', :fid)")
-            )
-            self.lock_draws = tongue.phrase(
-                text("LOCK TABLE tempfile IN SHARE ROW EXCLUSIVE MODE")
-            )
-        elif tongue.name == "sqlite":
+            self._draws_postgresql(tongue, columns, tables)
+        elif tongue.name == "mysql":
+            self._draws_mysql(tongue, columns)
+        else:
             self.last_drawn = tongue.phrase(
                 text("SELECT seq FROM sqlite_sequence WHERE name = 'tempfile'")
             )
+
+    def _draws_postgresql(
+        self, tongue: Tongue, columns: Sequence[str], tables: Sequence[Table]
+    ) -> None:
+        # In a RETURNING, Core does not see that `tempfile` is the row inserted.
+        used: Any = literal_column(
+            " OR ".join(
+                f"EXISTS (SELECT 1 FROM {one.name} WHERE {one.name}.fid = tempfile.fid)"
+                for one in (file, file_on, file_to_delete2)
+            )
+        )
+        self.open = tongue.phrase(
+            tempfile.insert()
+            .values({name: bindparam(name) for name in columns})
+            .values(createtime=unix_now())
+            .returning(*(tempfile.c[name] for name in (*columns, "fid")), used)
+        )
+        last = "(SELECT last_value FROM tempfile_fid_seq)"
+        self.last_drawn = tongue.phrase(text(f"SELECT {last}"))
+        known = ", ".join(
+            f"(SELECT coalesce(max(fid), 0) FROM {table.name})" for table in tables
+        )
+        #: Does nothing, not even a first draw, when nothing is above the sequence.
+        self.push_sequence = tongue.phrase(
+            text(
+                "SELECT setval('tempfile_fid_seq', highest) FROM"
+                f" (SELECT greatest({known}) AS highest) AS known"
+                f" WHERE highest > {last}"
+            )
+        )
+        self.draw_above = tongue.phrase(text("SELECT setval('tempfile_fid_seq', :fid)"))
+        self.lock_draws = tongue.phrase(
+            text("LOCK TABLE tempfile IN SHARE ROW EXCLUSIVE MODE")
+        )
+
+    def _draws_mysql(self, tongue: Tongue, columns: Sequence[str]) -> None:
+        self.open = tongue.insert(tempfile, *columns, createtime=unix_now())
+        #: The first number that the last INSERT drew, and the step to the next.
+        self.drawn = tongue.phrase(
+            text("SELECT LAST_INSERT_ID(), @@auto_increment_increment")
+        )
+        #: No upload has such a time.
+        self.raise_draws = tongue.insert_new(
+            tempfile, "fid", createtime=0, classid=0, dmid=0
+        )
+        self.drop_raise = tongue.phrase(
+            tempfile.delete().where(
+                tempfile.c.fid == bindparam("fid"),
+                tempfile.c.createtime == literal_column("0"),
+            )
+        )
+        elsewhere = (file, file_on, file_to_delete2)
+        self.known_fids = tongue.phrase(
+            union_all(
+                *(
+                    select(one.c.fid).where(one.c.fid.in_(listed(f"in_{one.name}")))
+                    for one in elsewhere
+                )
+            )
+        )
 
     def _rows(self, tongue: Tongue) -> None:
         fid: Any = bindparam("fid")

@@ -30,6 +30,8 @@ _TABLES = {
 }
 #: Number of the advisory lock that a tracker holds while it makes the schema.
 _SCHEMA_LOCK = 0x6B6F626F6C64
+#: How long a tracker waits on MySQL for another that makes the schema.
+_SCHEMA_LOCK_SECONDS = 20
 
 
 class TopologyStatements:
@@ -45,9 +47,26 @@ class TopologyStatements:
     def _schema(self, tongue: Tongue) -> None:
         self.tables = tongue.phrase(text(_TABLES[tongue.name]))
         self.lock_schema: Statement | None = None
+        self.unlock_schema: Statement | None = None
+        self.key_collation: Statement | None = None
+        #: Says whether a COMMIT is on the disk when it is answered (1: it is).
+        self.flushing: Statement | None = None
         if tongue.name == "postgresql":
             self.lock_schema = Statement(
                 f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"
+            )
+        elif tongue.name == "mysql":
+            # Such a name is the whole server's.
+            lock = "CONCAT('koboldfs ', DATABASE())"
+            self.lock_schema = Statement(
+                f"SELECT GET_LOCK({lock}, {_SCHEMA_LOCK_SECONDS})"
+            )
+            self.unlock_schema = Statement(f"SELECT RELEASE_LOCK({lock})")
+            self.flushing = Statement("SELECT @@global.innodb_flush_log_at_trx_commit")
+            self.key_collation = Statement(
+                "SELECT COLLATION_NAME FROM information_schema.COLUMNS WHERE"
+                " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'file'"
+                " AND COLUMN_NAME = 'dkey'"
             )
 
     def _small_tables(self, tongue: Tongue) -> None:

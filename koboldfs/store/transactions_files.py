@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from koboldfs.errors import DuplicateRow, KeyExists, UnknownKey
 from koboldfs.model.entities import Checksum, File, Located, Upload
 from koboldfs.store.phrases import Phrase
 from koboldfs.store.statements import Statements
+from koboldfs.store.statements_files import LIKE_ESCAPE
 from koboldfs.store.steps import Reply, Row, Steps, quiet
 
 #: A key with the domain that it is in.
@@ -50,14 +51,30 @@ def by_domain(names: Iterable[Name]) -> dict[int, list[str]]:
     return {dmid: list(found) for dmid, found in keys.items()}
 
 
+def spellings(
+    sql: Statements, dmid: int, keys: Iterable[str], stored: Container[Name]
+) -> Steps[dict[Name, Name]]:
+    """For keys that are not in `stored`: the name of the file that they mean to a
+    database which takes different keys for the same."""
+    found: dict[Name, Name] = {}
+    for key in keys if sql.folds_keys else ():
+        if (dmid, key) not in stored:
+            reply = yield sql.spelling(dmid=dmid, dkey=key)
+            if reply.rows:
+                found[dmid, key] = (dmid, reply.rows[0][0])
+    return found
+
+
 def find(sql: Statements, names: Sequence[Name]) -> Steps[list[Located | None]]:
     """For each name its live file with its devices, or None."""
     found: dict[Name, Located] = {}
+    meant: dict[Name, Name] = {}
     for dmid, keys in by_domain(names).items():
         reply = yield sql.find(dmid=dmid, keys=keys)
         for one in gathered(reply.rows):
             found[dmid, one.file.key] = one
-    return [found.get(name) for name in names]
+        meant |= yield from spellings(sql, dmid, keys, found)
+    return [found.get(meant.get(name, name)) for name in names]
 
 
 def find_fids(sql: Statements, fids: Sequence[int]) -> Steps[list[Located | None]]:
@@ -94,30 +111,45 @@ def delete(sql: Statements, names: Sequence[Name]) -> Steps[list[bool]]:
     A name that comes twice was there only the first time.
     """
     fids: dict[Name, int] = {}
+    meant: dict[Name, Name] = {}
     for dmid, keys in by_domain(names).items():
-        reply = yield sql.lock_keys(dmid=dmid, keys=keys)
-        fids.update({(row[1], row[2]): row[0] for row in reply.rows})
+        fids |= yield from _locked(sql, dmid, keys)
+        meant |= yield from spellings(sql, dmid, keys, fids)
     if fids:
         gone = sorted(fids.values())
         yield quiet(
             sql.delete_files(fids=gone),
             sql.queue_deletion.rows([{"fid": fid} for fid in gone]),
         )
-    return [fids.pop(name, None) is not None for name in names]
+    return [fids.pop(meant.get(name, name), None) is not None for name in names]
+
+
+def _locked(sql: Statements, dmid: int, keys: Sequence[str]) -> Steps[dict[Name, int]]:
+    """The fids of those keys that have a file, whose rows are locked."""
+    fids: dict[Name, int] = {}
+    looks = 2 if sql.tongue.name == "mysql" else 1
+    while looks and len(fids) < len(keys):
+        # Who waits for a row that gets a lower fid meanwhile, MySQL tells that there
+        # is none (the new entry of the index is before the place where it waited).
+        looks -= 1
+        reply = yield sql.lock_keys(dmid=dmid, keys=keys)
+        fids = {(row[1], row[2]): row[0] for row in reply.rows}
+    return fids
 
 
 def rename(sql: Statements, dmid: int, old: str, new: str) -> Steps[None]:
     """Give a file another key; raises `UnknownKey`, `KeyExists`."""
-    reply = yield sql.lock_keys(dmid=dmid, keys=[old, new])
-    fids = {row[2]: row[0] for row in reply.rows}
-    if old not in fids:
+    fids = yield from _locked(sql, dmid, [old, new])
+    meant = yield from spellings(sql, dmid, (old, new), fids)
+    fid = fids.get(meant.get((dmid, old), (dmid, old)))
+    if fid is None:
         raise UnknownKey
     if old == new:
         return
-    if new in fids:
+    if fids.get(meant.get((dmid, new), (dmid, new)), fid) != fid:
         raise KeyExists
     try:
-        yield sql.rename(dkey=new, key_fid=fids[old])
+        yield sql.rename(dkey=new, key_fid=fid)
     except DuplicateRow:
         raise KeyExists from None
 
@@ -137,6 +169,11 @@ def successor(prefix: str) -> str | None:
     return stem[:-1] + chr(ord(stem[-1]) + 1) if stem else None
 
 
+def _pattern(prefix: str) -> str:
+    special = (LIKE_ESCAPE, "%", "_")
+    return "".join(LIKE_ESCAPE * (one in special) + one for one in prefix) + "%"
+
+
 def _listing(
     within: Phrase, beyond: Phrase, dmid: int, prefix: str, after: str, limit: int
 ) -> Steps[Reply]:
@@ -150,7 +187,13 @@ def _listing(
 def list_keys(
     sql: Statements, dmid: int, prefix: str, after: str, limit: int
 ) -> Steps[list[str]]:
-    """Keys that begin with `prefix` and come after `after`, by their bytes."""
+    """Keys that begin with `prefix` and come after `after`, by their bytes; or as the
+    database has it, where different keys can be the same."""
+    if sql.folds_keys:
+        reply = yield sql.list_keys_like(
+            dmid=dmid, pattern=_pattern(prefix), after=after, limit=limit
+        )
+        return [row[0] for row in reply.rows]
     within, beyond = sql.list_keys, sql.list_keys_to_the_end
     reply = yield from _listing(within, beyond, dmid, prefix, after, limit)
     return [row[0] for row in reply.rows]
@@ -160,6 +203,11 @@ def list_domain(
     sql: Statements, dmid: int, prefix: str, after: str, limit: int
 ) -> Steps[list[Located]]:
     """As `list_keys`, with the whole files."""
+    if sql.folds_keys:
+        reply = yield sql.list_domain_like(
+            dmid=dmid, pattern=_pattern(prefix), after=after, limit=limit
+        )
+        return gathered(reply.rows)
     within, beyond = sql.list_domain, sql.list_domain_to_the_end
     reply = yield from _listing(within, beyond, dmid, prefix, after, limit)
     return sorted(gathered(reply.rows), key=lambda one: one.file.key)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from koboldfs.model.entities import Deletion, DeletionDone, Replication, ReplicationDone
+from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Statement, Steps, quiet
 from koboldfs.store.transactions_files import devids_of, gathered
@@ -116,7 +117,8 @@ def _by_delay(done: Iterable[Done]) -> Mapping[tuple[int | None, int], list[int]
     for one in done:
         delay = one.retry_seconds or 0
         seconds = None if delay > GIVEN_UP_SECONDS else max(0, round(delay))
-        groups.setdefault((seconds, one.failcount), []).append(one.fid)
+        failcount = min(one.failcount, LAST_FAILCOUNT)
+        groups.setdefault((seconds, failcount), []).append(one.fid)
     return groups
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from koboldfs.errors import ConfigError
+from koboldfs.errors import ConfigError, KoboldError
 from koboldfs.store.schema import (
     CREATED_SETTING,
     HASHTYPE_SCHEMA_VERSION,
@@ -18,7 +18,7 @@ from koboldfs.store.schema import (
     definitions,
 )
 from koboldfs.store.statements import Statements
-from koboldfs.store.steps import Statement, Steps, quiet
+from koboldfs.store.steps import Again, Statement, Steps, quiet
 from koboldfs.store.transactions_uploads import push_sequence
 
 
@@ -29,6 +29,10 @@ class Estate:
     made_by_mogilefs: bool
     created_now: bool
     schema_version: int
+    #: Whether different keys can be the same to the database.
+    folds_keys: bool = False
+    #: Whether a COMMIT is on the disk when it is answered.
+    flushes: bool = True
 
     @property
     def key_bytes(self) -> int:
@@ -53,14 +57,34 @@ def prepare(sql: Statements, our_version: str) -> Steps[Estate]:
     that we do not know.
     """
     if sql.lock_schema is not None:
-        yield sql.lock_schema
+        reply = yield sql.lock_schema
+        if sql.unlock_schema is not None and reply.rows != [(1,)]:
+            raise Again
+    try:
+        estate = yield from _prepared(sql, our_version)
+    except KoboldError:
+        yield from _unlocked(sql)
+        raise
+    yield from _unlocked(sql)
+    return estate
+
+
+def _unlocked(sql: Statements) -> Steps[None]:
+    """Where the lock is the session's, it does not end with the transaction."""
+    if sql.unlock_schema is not None:
+        yield sql.unlock_schema
+
+
+def _prepared(sql: Statements, our_version: str) -> Steps[Estate]:
     reply = yield sql.tables()
     present = {row[0] for row in reply.rows}
     version: int | None = None
     created: str | None = None
-    if "server_settings" in present:
-        version, created = yield from _versions(sql)
-    elif present & {"file", "tempfile", "file_on"}:
+    others = present & {"file", "tempfile", "file_on"}
+    has_settings = "server_settings" in present
+    if has_settings:
+        version, created = yield from _versions(sql, bool(others))
+    elif others:
         raise ConfigError(
             "database: it has tables named as ours but no server_settings;"
             " give KoboldFS an empty database or one that MogileFS made"
@@ -71,24 +95,43 @@ def prepare(sql: Statements, our_version: str) -> Steps[Estate]:
             f"database: its schema_version is {version}; KoboldFS knows"
             f" {OLDEST_SCHEMA_VERSION} to {SCHEMA_VERSION}"
         )
-    yield quiet(*(Statement(text) for text in definitions(sql.tongue.dialect, present)))
+    made = [Statement(text) for text in definitions(sql.tongue.dialect, present)]
     if new:
-        yield quiet(
-            sql.set_setting(field=VERSION_SETTING, value=str(SCHEMA_VERSION)),
-            sql.set_setting(field=CREATED_SETTING, value=our_version),
-        )
+        # MySQL commits what was made at once: before all else, who made it.
+        settings = {VERSION_SETTING: str(SCHEMA_VERSION), CREATED_SETTING: our_version}
+        rows = [{"field": name, "value": value} for name, value in settings.items()]
+        said = sql.set_setting.rows(rows)
+        assert said is not None
+        made.insert(0 if has_settings else 1, said)
+    yield quiet(*made)
     yield from push_sequence(sql)
+    made_by_mogilefs = not new and created is None
     return Estate(
-        made_by_mogilefs=not new and created is None,
+        made_by_mogilefs=made_by_mogilefs,
         created_now=new,
         schema_version=SCHEMA_VERSION if version is None else version,
+        folds_keys=made_by_mogilefs and (yield from _folds_keys(sql)),
+        flushes=sql.flushing is None or (yield sql.flushing).rows == [(1,)],
     )
 
 
-def _versions(sql: Statements) -> Steps[tuple[int, str | None]]:
+def _versions(sql: Statements, in_use: bool) -> Steps[tuple[int | None, str | None]]:
     reply = yield sql.setting(field=VERSION_SETTING)
     text = reply.rows[0][0] if reply.rows else None
+    if text is None and not in_use:
+        return None, None
     if text is None or not str(text).isdecimal():
         raise ConfigError(f"database: its schema_version is {text!r}, not a number")
     reply = yield sql.setting(field=CREATED_SETTING)
     return int(text), reply.rows[0][0] if reply.rows else None
+
+
+def _folds_keys(sql: Statements) -> Steps[bool]:
+    """Whether the column's collation tells all keys apart: those of ``_bin`` do, but
+    most of them do not look at blanks at the end."""
+    if sql.key_collation is None:
+        return False
+    reply = yield sql.key_collation
+    collation = reply.rows[0][0] if reply.rows else None
+    exact = ("_nopad_bin", "_0900_bin")
+    return collation is not None and not str(collation).endswith(exact)

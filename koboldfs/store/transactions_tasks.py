@@ -15,6 +15,7 @@ from koboldfs.model.entities import (
     TaskDone,
 )
 from koboldfs.store.phrases import Phrase
+from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Statement, Steps, quiet
 from koboldfs.store.transactions_files import checksum_of, gathered
@@ -71,7 +72,8 @@ def finish_tasks(sql: Statements, kind: int, done: Sequence[TaskDone]) -> Steps[
             gone.append(one.fid)
             continue
         delay = round(min(max(0.0, one.retry_seconds), LONGEST_DELAY_SECONDS))
-        late.setdefault((delay, one.failcount), []).append(one.fid)
+        failcount = min(one.failcount, LAST_FAILCOUNT)
+        late.setdefault((delay, failcount), []).append(one.fid)
     yield quiet(
         sql.drop_tasks(kind=kind, fids=gone) if gone else None,
         *(

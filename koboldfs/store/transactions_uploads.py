@@ -11,15 +11,15 @@ who replaces it, and queued for deletion.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from koboldfs.errors import FidInUse, NoUpload
+from koboldfs.errors import DuplicateRow, FidInUse, NoUpload
 from koboldfs.model.entities import Closing, Removal
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Again, Row, Statement, Steps, quiet
-from koboldfs.store.transactions_files import Name, by_domain, delete
+from koboldfs.store.transactions_files import Name, by_domain, delete, spellings
 
 CLOSED, REPEATED, NO_UPLOAD = "closed", "repeated", "no_upload"
 
@@ -45,6 +45,8 @@ def open_uploads(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]
     """Record uploads under new fids, which are durable when this is committed."""
     if sql.tongue.name == "postgresql":
         return (yield from _open_from_sequence(sql, wanted))
+    if sql.tongue.name == "mysql":
+        return (yield from _open_counted(sql, wanted))
     base = yield from _highest(sql)
     fids = list(range(base + 1, base + 1 + len(wanted)))
     rows = [_row(one) | {"fid": fid} for one, fid in zip(wanted, fids, strict=True)]
@@ -63,18 +65,24 @@ def _row(one: Opening) -> dict[str, int | str]:
 
 def _highest(sql: Statements) -> Steps[int]:
     """The highest fid that was ever drawn, or that any table knows."""
-    drawn = yield sql.last_drawn()
-    known = yield sql.highest_fids()
-    return max(value or 0 for row in (*drawn.rows, *known.rows) for value in row)
+    rows = (yield sql.highest_fids()).rows
+    if sql.tongue.name != "mysql":
+        rows += (yield sql.last_drawn()).rows
+    return max(value or 0 for row in rows for value in row)
 
 
 def push_sequence(sql: Statements) -> Steps[None]:
     """See to it that every fid drawn from now on is above all known ones.
 
-    On PostgreSQL nobody draws while we look: neither we nor MogileFS can insert.
+    On PostgreSQL nobody draws while we look: neither we nor MogileFS can insert. MySQL
+    numbers on from the highest fid that ever was in the table, and keeps to that when
+    the transaction is rolled back; the oldest do not keep it when they are restarted.
     """
     if sql.tongue.name == "postgresql":
         yield quiet(sql.lock_draws(), sql.push_sequence())
+    elif sql.tongue.name == "mysql" and (highest := (yield from _highest(sql))):
+        row = sql.raise_draws.rows([{"fid": highest}])
+        yield quiet(row, sql.drop_raise(fid=highest))
 
 
 def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
@@ -109,6 +117,29 @@ def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[lis
     raise Again
 
 
+def _open_counted(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
+    """The rows of one INSERT draw their fids together, from the first one upwards."""
+    for _ in range(MAX_DRAWS):
+        fids = yield from _drawn(sql, wanted)
+        if not (yield from _known(sql, fids)):
+            return fids
+        yield quiet(sql.forget_uploads(fids=fids))
+        yield from push_sequence(sql)
+    raise Again
+
+
+def _drawn(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
+    yield quiet(sql.open.rows([_row(one) for one in wanted]))
+    ((first, step),) = (yield sql.drawn()).rows
+    return [first + step * n for n in range(len(wanted))]
+
+
+def _known(sql: Statements, fids: list[int]) -> Steps[bool]:
+    """Whether one of the fids is or was another file's."""
+    reply = yield sql.known_fids(in_file=fids, in_file_on=fids, in_file_to_delete2=fids)
+    return bool(reply.rows)
+
+
 def _as_opening(row: Row) -> Opening:
     return Opening(classid=row[0], dmid=row[1], key=row[2], devids=row[3])
 
@@ -118,16 +149,32 @@ def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
     assert wanted.fid is not None
     if sql.tongue.name == "postgresql":
         yield quiet(sql.lock_draws())
+    if sql.tongue.name == "mysql":
+        # What was drawn but is not in use any more, only the next draw shows.
+        drawn = yield from _drawn(sql, [wanted])
+        yield quiet(sql.forget_uploads(fids=drawn))
+        if wanted.fid <= drawn[0]:
+            raise FidInUse
     if wanted.fid <= (yield from _highest(sql)):
         raise FidInUse
     if sql.tongue.name == "postgresql":
         yield quiet(sql.draw_above(fid=wanted.fid))
-    yield quiet(sql.open_as.rows([_row(wanted) | {"fid": wanted.fid}]))
+    row = _row(wanted) | {"fid": wanted.fid}
+    try:
+        yield sql.open_as(**row)
+    except DuplicateRow:
+        raise FidInUse from None
     return wanted.fid
 
 
 def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[str]]:
     """For each closing its outcome; fids and names must all be different."""
+    if sql.folds_keys and len(closings) > 1:
+        # To the database even different names can be the same.
+        outcomes = []
+        for one in closings:
+            outcomes += yield from close_uploads(sql, [one])
+        return outcomes
     uploads, holders = yield from _lock(sql, closings)
     # MogileFS may leave the upload of a fid behind that is a live file already.
     live = {row[0]: row for row in holders.values()}
@@ -146,7 +193,7 @@ def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[st
         replaced = sorted(holders[one.dmid, one.key][0] for one in held)
         yield quiet(
             sql.insert_files.rows([_file(one) for one in new]),
-            sql.replace_files.rows([_file(one) for one in held]),
+            *_replaced(sql, held, holders),
             sql.queue_deletion.rows([{"fid": fid} for fid in replaced]),
             sql.add_copies.rows(
                 [{"fid": one.fid, "devid": n} for one in ready for n in set(one.devids)]
@@ -174,6 +221,16 @@ def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[st
     return outcomes
 
 
+def _replaced(
+    sql: Statements, held: Sequence[Closing], holders: Mapping[Name, Row]
+) -> list[Statement | None]:
+    """What gives the rows of the keys their new files."""
+    if sql.tongue.name != "mysql":
+        return [sql.replace_files.rows([_file(one) for one in held])]
+    named = [(one, holders[one.dmid, one.key]) for one in held]
+    return [sql.replace_file(**_file(one), key_fid=row[0]) for one, row in named]
+
+
 def _sum(fid: int, hashtype: int, digest: bytes) -> dict[str, int | bytes]:
     return {"fid": fid, "hashtype": hashtype, "checksum": digest}
 
@@ -193,13 +250,20 @@ def _lock(
     uploads: set[int] = set()
     names: dict[Name, Row] = {}
     fids = [one.fid for one in closings]
+    if sql.lock_closing is None:
+        uploads = {row[0] for row in (yield sql.lock_uploads(fids=fids)).rows}
     for dmid, keys in by_domain((one.dmid, one.key) for one in closings).items():
-        reply = yield sql.lock_closing(fids=fids, dmid=dmid, keys=keys)
+        if sql.lock_closing is None:
+            reply = yield sql.lock_keys(dmid=dmid, keys=keys)
+        else:
+            reply = yield sql.lock_closing(fids=fids, dmid=dmid, keys=keys)
         for row in reply.rows:
             if row[1] is None:
                 uploads.add(row[0])
             else:
                 names[row[1], row[2]] = row
+        meant = yield from spellings(sql, dmid, keys, names)
+        names |= {key: names[stored] for key, stored in meant.items()}
     return uploads, names
 
 

@@ -26,7 +26,8 @@ BOUNDED = ("lengths", "old_uploads", "domain_has_uploads", "class_has_uploads")
 #: Statements that no EXPLAIN knows.
 _UNEXPLAINED = ("lock_draws",)
 _LISTS: dict[str, Any] = {"keys": ["a", "b"], "fids": [1, 2, 3]}
-_TEXTS = ("dkey", "field", "value", "low", "high", "devids", "arg", "evcode")
+_LISTS |= {f"in_{name}": [1, 2] for name in ("file", "file_on", "file_to_delete2")}
+_TEXTS = ("dkey", "pattern", "field", "value", "low", "high", "devids", "arg", "evcode")
 
 
 def samples(sql: Statements) -> Iterator[tuple[str, Statement]]:

@@ -27,6 +27,7 @@ from koboldfs.store.steps import Statement
 from test.contract.mogilefs import tables, trouble
 from test.contract.plans import samples
 from test.contract.test_store_postgres import _whole_scans
+from test.functional import mariadb
 from test.functional.ports import free_port
 from test.functional.postgresql import shared
 
@@ -35,6 +36,8 @@ LONG = (
     "with recursive n (x) as (select 1 union all select x + 1 from n"
     " where x < 100000000) select max(x) from n"
 )
+#: MariaDB stops a recursion early, but can count by itself.
+LONG_MARIADB = "select max(concat(seq, '') + 0) from seq_1_to_100000000"
 
 
 class InspectionContract:
@@ -42,6 +45,9 @@ class InspectionContract:
 
     engine = ""
     url = ""
+    long_question = LONG
+    #: One that is not a byte a character, where the engine can hold that.
+    odd_key = "h\u0101"
 
     def execute(self, script: str) -> None:
         """Change the database from outside."""
@@ -142,7 +148,7 @@ class InspectionContract:
         self.assertEqual(len(found), 8)
         self.assertEqual(sorted(found[2_000_000_000].devids), [1, 2])
         self.assertEqual(found[20].devids, ())
-        self.assertEqual(found[24].file.key, "h\u0101")
+        self.assertEqual(found[24].file.key, self.odd_key)
         names = {one.name for one in facts.topology.domains}
         self.assertEqual(names, {"old", "caf\xc3\xa9"})
         self.assertEqual(facts.unanswered, ())
@@ -169,10 +175,10 @@ class InspectionContract:
         self.patch(reader, "QUESTION_SECONDS", 0.05)
         found = self.open()
         with self.assertRaises(TooSlow):
-            found.ask(Statement(LONG))
+            found.ask(Statement(self.long_question))
         self.assertEqual(found.ask(Statement("select 1")), [(1,)])
         found.patient = True
-        short = LONG.replace("100000000", "300000")
+        short = self.long_question.replace("100000000", "300000")
         self.assertEqual(found.ask(Statement(short)), [(300_000,)])
 
     def test_unanswered(self: Any) -> None:
@@ -395,6 +401,48 @@ class PostgresInspection(SynchronousTestCase, InspectionContract):
                 ((plan,),) = cursor.fetchall()
                 for node in _whole_scans(plan[0]["Plan"], False):
                     self.fail(f"{name}: {json.dumps(node, indent=1)}")
+
+
+class MariaInspection(SynchronousTestCase, InspectionContract):
+    """A database of MariaDB, whose keys are bytes."""
+
+    engine = "mysql"
+    long_question = LONG_MARIADB
+    odd_key = "h\xc4\x81"
+
+    def setUp(self) -> None:
+        """An empty one."""
+        self.server = mariadb.shared()
+        self.url = self.server.new_database("character set latin1")
+        self.addCleanup(self.server.drop, self.url)
+
+    def execute(self, script: str) -> Any:
+        """See the contract."""
+        database = self.url.rpartition("/")[2]
+        rows: list[Any] = []
+        for statement in script.replace("h\u0101", "h\xc4\x81").split(";"):
+            if statement.strip():
+                rows = self.server.execute(statement, database=database)
+        return rows
+
+    def evidence(self) -> Any:
+        """Every table as it would be made, with the next fid, and every row."""
+        names = [row[0] for row in self.execute("show tables")]
+        return {
+            name: (
+                self.execute(f"show create table `{name}`"),
+                sorted(self.execute(f"select * from `{name}`"), key=str),
+            )
+            for name in names
+        }
+
+    def test_away(self) -> None:
+        """A server that is not there: what the driver says, on one line."""
+        url = f"mysql://u:sekret@127.0.0.1:{free_port('127.0.0.1')}/db"
+        with self.assertRaisesRegex(DatabaseAway, "refused") as caught:
+            open_reader(url)
+        self.assertNotIn("\n", caught.exception.message)
+        self.assertNotIn("sekret", caught.exception.message)
 
 
 def _all(own: InspectionStatements) -> Iterator[tuple[str, Statement]]:

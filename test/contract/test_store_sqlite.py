@@ -104,7 +104,7 @@ class SqliteFile(SqliteCase):
     async def test_durability(self) -> None:
         """Commits reach the disk before they are answered."""
         self.assertEqual(self.execute("pragma journal_mode"), [("wal",)])
-        writer = self.store._runner._writer._connection
+        writer = self.store._runner._writer._run._connection
         self.assertEqual(writer.execute("pragma synchronous").fetchall(), [(2,)])
 
     async def test_survives_reopening(self) -> None:

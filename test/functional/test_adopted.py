@@ -1,12 +1,13 @@
-"""A cluster on a PostgreSQL database that MogileFS made: used, checked, and left as
-MogileFS would leave it."""
+"""A cluster on a database that MogileFS made: used, checked, and left as MogileFS
+would leave it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from test.contract.test_store_postgres_away import COLUMNS, MOGILEFS
-from test.functional import postgresql
+from test.contract import test_store_mariadb_away as maria
+from test.contract import test_store_postgres_away as postgres
+from test.functional import mariadb, postgresql
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, wait_until
 
@@ -22,26 +23,34 @@ LEFT = {
 }
 
 
-class Adopted(FunctionalCase):
+class Adopted:
     """Two of our trackers on MogileFS's tables."""
+
+    url = ""
+    #: The tables, and what shows their columns.
+    mogilefs = ""
+    columns = ""
+
+    def new_database(self) -> str:
+        """An empty database; returns its URL."""
+        raise NotImplementedError
 
     def execute(self, sql: str) -> list[Any]:
         """Look at the database from outside."""
-        return postgresql.shared().execute(self.url, sql)
+        raise NotImplementedError
 
     def counts(self) -> dict[str, int]:
         """Rows of the tables that ought to be empty when all is quiet."""
         return {t: self.execute(f"select count(*) from {t}")[0][0] for t in LEFT}
 
-    def test_a_day(self) -> None:
+    def test_a_day(self: Any) -> None:
         """Store, replicate, lose a copy, check, delete; the rows are MogileFS's all
         along, and its tables have the columns that they had."""
-        server = postgresql.shared()
-        self.url = server.new_database()
-        self.addCleanup(server.drop, self.url)
-        tables = MOGILEFS.split("insert into domain")[0]
-        self.execute(tables.rstrip().rstrip(";"))
-        before = self.execute(COLUMNS)
+        self.url = self.new_database()
+        for statement in self.mogilefs.split("insert into domain")[0].split(";"):
+            if statement.strip():
+                self.execute(statement)
+        before = self.execute(self.columns)
         cluster = Cluster(2, self.url)
         self.clusters.append(cluster)
         self.addCleanup(cluster.stop)
@@ -84,5 +93,46 @@ class Adopted(FunctionalCase):
         settings = dict(self.execute("select field, value from server_settings"))
         self.assertEqual(settings["schema_version"], "17")
         names_before = {row[0] for row in before}
-        after = [row for row in self.execute(COLUMNS) if row[0] in names_before]
+        after = [row for row in self.execute(self.columns) if row[0] in names_before]
         self.assertEqual(after, before)
+
+
+class AdoptedPostgres(Adopted, FunctionalCase):
+    """On PostgreSQL."""
+
+    mogilefs = postgres.MOGILEFS
+    columns = postgres.COLUMNS
+
+    def new_database(self) -> str:
+        """See `Adopted`."""
+        server = postgresql.shared()
+        url = server.new_database()
+        self.addCleanup(server.drop, url)
+        return url
+
+    def execute(self, sql: str) -> list[Any]:
+        """See `Adopted`."""
+        return postgresql.shared().execute(self.url, sql)
+
+
+class AdoptedMaria(Adopted, FunctionalCase):
+    """On MariaDB, in the character set that MogileFS's installations have."""
+
+    mogilefs = maria.MOGILEFS
+    columns = maria.COLUMNS
+
+    def new_database(self) -> str:
+        """See `Adopted`."""
+        server = mariadb.shared()
+        url = server.new_database("character set latin1")
+        self.addCleanup(server.drop, url)
+        return url
+
+    def execute(self, sql: str) -> list[Any]:
+        """See `Adopted`."""
+        rows = mariadb.shared().execute(sql, database=self.url.rpartition("/")[2])
+        return [tuple(map(_text, row)) for row in rows]
+
+
+def _text(value: Any) -> Any:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

@@ -14,8 +14,6 @@ from test.tree.source import ROOT, modules
 
 #: Names under which a distribution is imported, where that is another one.
 IMPORTED_AS = {"psycopg2-binary": "psycopg2", "zope.interface": "zope"}
-#: Imported if they are there, named in no requirement: what for.
-OPTIONAL = {"pymysql": "MySQL and MariaDB databases"}
 
 
 def required() -> set[str]:
@@ -44,7 +42,7 @@ class Packaging(SynchronousTestCase):
             for module in modules("koboldfs")
             for _, target in module.imports()
         }
-        ours = {"koboldfs", *sys.stdlib_module_names, *OPTIONAL}
+        ours = {"koboldfs", *sys.stdlib_module_names}
         self.assertEqual(imported - ours, required())
 
     def test_version(self) -> None:

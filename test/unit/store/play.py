@@ -11,6 +11,7 @@ from koboldfs.store.steps import NO_REPLY, Quiet, Reply, Statement, Steps
 
 SQLITE: Statements = statements_for("sqlite")
 POSTGRES: Statements = statements_for("postgresql")
+MYSQL: Statements = statements_for("mysql")
 
 
 @define

@@ -8,9 +8,17 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseFault, DuplicateRow, KeyExists
-from koboldfs.store.blocking import BlockingRun
+from koboldfs.store.blocking import BlockingRun, Manner
 from koboldfs.store.sqlite import MANNER
-from koboldfs.store.steps import Mode, Statement, Steps, quiet
+from koboldfs.store.steps import (
+    Again,
+    Lost,
+    Mode,
+    OutcomeUnknown,
+    Statement,
+    Steps,
+    quiet,
+)
 
 
 def insert(*numbers: int, error: Exception | None = None) -> Steps[int]:
@@ -108,3 +116,92 @@ class Groups(SynchronousTestCase):
         self.connection.execute("BEGIN")
         (outcome,) = self.run_group([insert(1)], Mode.SNAPSHOT)
         self.assertIsInstance(outcome, DatabaseFault)
+
+
+class Ends(SynchronousTestCase):
+    """A statement that finds the whole transaction gone."""
+
+    def setUp(self) -> None:
+        """A table, and a connection that fails at a statement of choice."""
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.addCleanup(self.connection.close)
+        self.connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+        self.fail_at: dict[str, DatabaseFault] = {}
+        manner = Manner("BEGIN", "BEGIN", self.translate)
+        self.run_group = BlockingRun(self, manner)
+
+    def cursor(self) -> Any:
+        """See a connection."""
+        return FailingCursor(self.connection.cursor(), self.fail_at)
+
+    @staticmethod
+    def translate(error: Exception) -> DatabaseFault | None:
+        """Faults are raised as they are."""
+        return error if isinstance(error, DatabaseFault) else None
+
+    def numbers(self) -> list[Any]:
+        """What is in the table."""
+        return self.connection.execute("SELECT n FROM t").fetchall()
+
+    def test_again(self) -> None:
+        """Neighbours that were done already must be done again too."""
+        self.fail_at = {"(3)": Again()}
+        group = [insert(1), insert(2), insert_of(3), insert(4)]
+        outcomes = self.run_group(group, Mode.WRITE)
+        self.assertEqual([type(one) for one in outcomes], [Again] * 4)
+        self.assertEqual(self.numbers(), [])
+        self.assertFalse(self.connection.in_transaction)
+        self.assertFalse(self.run_group.lost)
+        self.assertEqual(self.run_group([insert(1), insert(2)], Mode.WRITE), [1, 1])
+
+    def test_lost(self) -> None:
+        """Lost before the COMMIT, nothing was done."""
+        self.fail_at = {"(3)": Lost()}
+        outcomes = self.run_group([insert(1), insert_of(3)], Mode.WRITE)
+        self.assertEqual([type(one) for one in outcomes], [Lost] * 2)
+        self.assertTrue(self.run_group.lost)
+
+    def test_lost_at_commit(self) -> None:
+        """Lost with the COMMIT under way, nobody knows."""
+        for fault, kind in ((Lost(), OutcomeUnknown), (Again(), Again)):
+            self.fail_at = {"COMMIT": fault}
+            outcomes = self.run_group([insert(1), insert(2)], Mode.WRITE)
+            self.assertEqual([type(one) for one in outcomes], [kind] * 2)
+            self.connection.rollback()
+
+    def test_own_again(self) -> None:
+        """Steps that give up by themselves fail alone."""
+        outcomes = self.run_group([insert(1, error=Again()), insert(2)], Mode.WRITE)
+        self.assertEqual((type(outcomes[0]), outcomes[1]), (Again, 1))
+        self.assertEqual(self.numbers(), [(2,)])
+
+    def test_reads(self) -> None:
+        """A reader's connection can be lost, too."""
+        self.fail_at = {"(3)": Lost()}
+        (outcome,) = self.run_group([insert_of(3)], Mode.READ)
+        self.assertIsInstance(outcome, Lost)
+        self.assertTrue(self.run_group.lost)
+
+
+def insert_of(number: int) -> Steps[int]:
+    """Insert a number that stands in the text."""
+    reply = yield Statement(f"INSERT INTO t VALUES ({number})")
+    return reply.count
+
+
+class FailingCursor:
+    """One that fails at statements with certain words."""
+
+    def __init__(self, cursor: Any, fail_at: dict[str, DatabaseFault]) -> None:
+        self._cursor = cursor
+        self._fail_at = fail_at
+
+    def execute(self, sql: str, params: Any) -> None:
+        """See a cursor."""
+        for words, fault in self._fail_at.items():
+            if words in sql:
+                raise fault
+        self._cursor.execute(sql, params)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)

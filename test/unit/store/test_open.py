@@ -46,7 +46,9 @@ class Urls(SynchronousTestCase):
             "sqlite:///:memory:",
             "sqlite://host/x",
             "sqlite:///x?mode=ro",
-            "mysql://u:secret@h/db",
+            "mysql://u:secret@h",
+            "mysql://u:half@secret@h/db",
+            "mysql://u:secret@h/db?no_such=1",
             "oracle://u:secret@h/db",
             "postgresql://u:secret@h:port/db",
             "postgresql://u:secret@h/db?no_such_option=1",
@@ -86,6 +88,7 @@ class Stores(SynchronousTestCase):
         for url, engine in (
             ("sqlite:///no/such/folder/k.db", "sqlite"),
             ("postgresql://nowhere.invalid/db", "postgresql"),
+            ("mysql://nowhere.invalid/db", "mysql"),
         ):
             store = open_store(url, Clock())
             self.assertEqual(store.engine, engine)

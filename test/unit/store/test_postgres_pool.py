@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseAway, TooBusy
 from koboldfs.store import postgres_pool
-from koboldfs.store.postgres_pool import LAST_PAUSE_SECONDS, Pool
+from koboldfs.store.back_off import LAST_PAUSE_SECONDS
+from koboldfs.store.postgres_pool import Pool
 
 
 class FakeLink:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.store.schema import definitions
 from koboldfs.store.statements import Statements, statements_for
 from test.contract.plans import samples
-from test.unit.store.play import POSTGRES, SQLITE
+from test.unit.store.play import MYSQL, POSTGRES, SQLITE
 
 
 class AllStatements(SynchronousTestCase):
@@ -22,7 +22,7 @@ class AllStatements(SynchronousTestCase):
 
     def test_no_blank_is_left(self) -> None:
         """A statement that is filled in has a value for each mark."""
-        for sql, mark in ((SQLITE, "?"), (POSTGRES, "%s")):
+        for sql, mark in ((SQLITE, "?"), (POSTGRES, "%s"), (MYSQL, "%s")):
             self.assertGreater(len(list(samples(sql))), 70)
             for name, said in samples(sql):
                 self.assertEqual(said.sql.count(mark), len(said.params), name)
@@ -37,14 +37,22 @@ class AllStatements(SynchronousTestCase):
                 connection.execute(f"explain {said.sql}", said.params).fetchall()
 
     def test_locks(self) -> None:
-        """PostgreSQL locks what is read in order to be changed."""
+        """What is read in order to be changed is locked; what others have locked is
+        passed over by words at the very end."""
         locking = ("lock_closing", "lock_keys", "lock_fids", "lock_uploads")
         due = ("due_replications", "due_deletions", "take_uploads")
-        said = dict(samples(POSTGRES))
-        for name in (*locking, *due):
-            self.assertIn("FOR UPDATE", said[name].sql, name)
-        for name in due:
-            self.assertIn("SKIP LOCKED", said[name].sql, name)
+        for sql, names in ((POSTGRES, locking), (MYSQL, locking[1:])):
+            said = dict(samples(sql))
+            for name in (*names, *due):
+                self.assertIn("FOR UPDATE", said[name].sql, name)
+            for name in due:
+                self.assertTrue(said[name].sql.endswith(" SKIP LOCKED"), name)
+
+    def test_folded_keys(self) -> None:
+        """A variant for databases to which different keys are the same."""
+        self.assertFalse(MYSQL.folds_keys)
+        self.assertTrue(MYSQL.for_folded_keys().folds_keys)
+        self.assertFalse(statements_for("mysql").folds_keys)
 
     def test_notice(self) -> None:
         """Only PostgreSQL can tell others of a change."""

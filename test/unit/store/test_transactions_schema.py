@@ -31,7 +31,7 @@ class Preparing(SynchronousTestCase):
         self.assertEqual(len(played.quietly("CREATE TABLE")), len(metadata.tables))
         self.assertEqual(
             played.quietly("INSERT INTO server_settings"),
-            [("schema_version", "17"), ("kobold_created", "1.0")],
+            [("schema_version", "17", "kobold_created", "1.0")],
         )
 
     def test_ours(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.errors import FidInUse, NoUpload
+from koboldfs.errors import DuplicateRow, FidInUse, NoUpload
 from koboldfs.model.entities import Checksum, Closing, Removal
 from koboldfs.store import transactions_uploads as uploads
 from koboldfs.store.steps import Again
 from koboldfs.store.transactions_uploads import Opening
-from test.unit.store.play import POSTGRES, SQLITE, play, rows
+from test.unit.store.play import MYSQL, POSTGRES, SQLITE, play, rows
 
 ONE, TWO = Opening(1, "a", 0, "1"), Opening(1, "b", 0, "2")
 OURS, THEIRS = Checksum(4, b"o"), Checksum(1, b"t")
@@ -26,7 +26,7 @@ class Opens(SynchronousTestCase):
     def test_sqlite(self) -> None:
         """The next fids above all that any table knows, and that were ever drawn."""
         known = rows((11, None, 40, 3))
-        played = play(uploads.open_uploads(SQLITE, [ONE, TWO]), rows((20,)), known)
+        played = play(uploads.open_uploads(SQLITE, [ONE, TWO]), known, rows((20,)))
         self.assertEqual(played.result, [41, 42])
         self.assertEqual(
             played.quietly("INSERT INTO tempfile"),
@@ -36,7 +36,7 @@ class Opens(SynchronousTestCase):
     def test_first_of_all(self) -> None:
         """An empty database begins at 1."""
         nothing = rows((None, None, None, None))
-        played = play(uploads.open_uploads(SQLITE, [ONE]), rows(), nothing)
+        played = play(uploads.open_uploads(SQLITE, [ONE]), nothing, rows())
         self.assertEqual(played.result, [1])
 
     def test_postgres(self) -> None:
@@ -70,12 +70,48 @@ class Opens(SynchronousTestCase):
         """A chosen fid must be above all, and later ones are above it."""
         chosen = Opening(1, "a", 0, "1", 50)
         known = rows((11, None, 40, 3))
-        played = play(uploads.open_upload_as(POSTGRES, chosen), rows((49,)), known)
+        steps = uploads.open_upload_as
+        played = play(steps(POSTGRES, chosen), known, rows((49,)), rows(count=1))
         self.assertEqual(played.result, 50)
         self.assertEqual(played.quietly("SELECT setval"), [(50,)])
         self.assertTrue(played.quiet[0].sql.startswith("LOCK TABLE"))
         with self.assertRaises(FidInUse):
-            play(uploads.open_upload_as(POSTGRES, chosen), rows((50,)), known)
+            play(steps(POSTGRES, chosen), known, rows((50,)))
+        with self.assertRaises(FidInUse):
+            play(steps(POSTGRES, chosen), known, rows((49,)), DuplicateRow())
+
+    def test_mysql(self) -> None:
+        """Rows of one INSERT have fids in steps from the first."""
+        steps = uploads.open_uploads(MYSQL, [ONE, TWO, ONE])
+        played = play(steps, rows((7, 2)), rows())
+        self.assertEqual(played.result, [7, 9, 11])
+        self.assertEqual(len(played.quiet), 1)
+
+    def test_mysql_known_fid(self) -> None:
+        """Fids that are known are thrown away, and the counter pushed."""
+        steps = uploads.open_uploads(MYSQL, [ONE, TWO])
+        highest = rows((40, 8, None, 3))
+        played = play(steps, rows((7, 1)), rows((8,)), highest, rows((41, 1)), rows())
+        self.assertEqual(played.result, [41, 42])
+        said = [one.sql.split()[0] for one in played.quiet]
+        self.assertEqual(said, ["INSERT", "DELETE", "INSERT", "DELETE", "INSERT"])
+        self.assertEqual(played.quiet[1].params, (7, 8))
+        self.assertEqual(played.quiet[2].params, (40,))
+        with self.assertRaises(Again):
+            more = [rows((7, 1)), rows((7,)), highest] * uploads.MAX_DRAWS
+            play(uploads.open_uploads(MYSQL, [ONE]), *more)
+
+    def test_mysql_chosen(self) -> None:
+        """A chosen fid must be above the next that would be drawn."""
+        chosen = Opening(1, "a", 0, "1", 50)
+        known = rows((11, None, 40, 3))
+        steps = uploads.open_upload_as
+        played = play(steps(MYSQL, chosen), rows((41, 1)), known, rows(count=1))
+        self.assertEqual(played.result, 50)
+        self.assertEqual(played.quietly("DELETE FROM tempfile"), [(41,)])
+        for number in (50, 51):
+            with self.assertRaises(FidInUse):
+                play(steps(MYSQL, chosen), rows((number, 1)))
 
 
 class Closes(SynchronousTestCase):

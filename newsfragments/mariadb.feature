@@ -1,0 +1,2 @@
+Databases on MariaDB and MySQL could be used (``--database mysql://...``), those that
+MogileFS made included.

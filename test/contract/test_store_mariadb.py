@@ -1,0 +1,278 @@
+"""A real MariaDB keeps the contract of a database."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from koboldfs import errors
+from koboldfs.model.entities import Closing
+from koboldfs.store.mysql_link import WRITER, Hosts
+from koboldfs.store.mysql_url import mysql_options
+from koboldfs.store.open import Store, open_store
+from test.contract.files import FilesContract
+from test.contract.lists import ListsContract
+from test.contract.plans import GROWING, samples
+from test.contract.queues import QueuesContract
+from test.contract.store import StoreContract
+from test.contract.tasks import TasksContract
+from test.contract.test_store_sqlite import AGEING
+from test.contract.topology import ColumnsContract, TopologyContract
+from test.functional.mariadb import MariaDB, shared
+
+
+class MariaCase(TestCase):
+    """A store on a new database of the shared server."""
+
+    timeout = 120
+    #: Seconds that a request of the store waits for a connection.
+    deadline_seconds = 10.0
+
+    def server_of_test(self) -> MariaDB:
+        """The server that the test uses."""
+        return shared()
+
+    def database_words(self) -> str:
+        """What is said when the database is made."""
+        return ""
+
+    async def setUp(self) -> None:
+        """Make the database."""
+        self.server = self.server_of_test()
+        self.url = self.server.new_database(self.database_words())
+        self.stores: list[Store] = []
+        await self.prepare()
+        self.store = await self.another()
+
+    async def prepare(self) -> None:
+        """What has to be in the database before we see it."""
+
+    async def tearDown(self) -> None:
+        """Disconnect, and remove the database."""
+        for store in self.stores:
+            await store.stop()
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what the test used of the server."""
+        self.server.drop(self.url)
+
+    async def another(self) -> Store:
+        """A store on the database."""
+        store = open_store(self.url, reactor, deadline_seconds=self.deadline_seconds)
+        self.stores.append(store)
+        await store.start()
+        return store
+
+    def execute(self, sql: str, *params: Any) -> list[Any]:
+        """Look at the database from outside."""
+        database = urlsplit(self.url).path.lstrip("/")
+        return self.server.execute(sql, params, database)
+
+    async def pass_time(self, seconds: int) -> None:
+        """See `StoreContract`."""
+        for sql in AGEING:
+            self.execute(sql.format(seconds))
+
+    async def until(self, condition: Any) -> None:
+        """Wait until a condition holds; the test's time limit ends it."""
+        while not condition():
+            await deferLater(reactor, 0.02)
+
+
+class MariaFiles(MariaCase, FilesContract):
+    """`IFiles`."""
+
+
+class MariaLists(MariaCase, ListsContract):
+    """`IFiles`, keys."""
+
+
+class MariaTopology(MariaCase, TopologyContract):
+    """`ITopology`."""
+
+
+class MariaColumns(MariaCase, ColumnsContract):
+    """`ITopology`, what does not fit."""
+
+
+class MariaQueues(MariaCase, QueuesContract):
+    """`IQueues`."""
+
+
+class MariaTasks(MariaCase, TasksContract):
+    """`ITasks`."""
+
+
+class MariaOwn(MariaCase, StoreContract):
+    """What is MariaDB's own."""
+
+    async def test_two_start_together(self) -> None:
+        """Trackers that start on an empty database do not collide."""
+        url = self.server.new_database()
+        stores = [open_store(url, reactor) for _ in range(3)]
+        self.stores += stores
+        await self.together(*(store.start() for store in stores))
+        self.assertEqual([one.created_now for one in stores].count(True), 1)
+        self.assertFalse(any(one.made_by_mogilefs for one in stores))
+
+    async def test_interrupted_creation(self) -> None:
+        """What was begun is finished: MariaDB commits every table by itself."""
+        self.execute("drop table file")
+        self.execute("drop table kobold_checksum")
+        other = await self.another()
+        self.assertFalse(other.made_by_mogilefs)
+        await self.stored(1, "k")
+        for (table,) in self.execute("show tables"):
+            if table != "server_settings":
+                self.execute(f"drop table `{table}`")
+        self.execute("delete from server_settings")
+        again = await self.another()
+        self.assertTrue(again.created_now)
+        self.assertFalse((await self.another()).made_by_mogilefs)
+
+    async def test_unknown_schema(self) -> None:
+        """A schema that we do not know is the operator's matter; nobody is stopped
+        from trying again."""
+        await self.store.topology.set_setting("schema_version", "18")
+        error = await self.fault(errors.ConfigError, self.another())
+        self.assertIn("18", str(error))
+        await self.store.topology.set_setting("schema_version", "17")
+        await self.another()
+
+    async def test_keys_are_bytes(self) -> None:
+        """Keys that MySQL's own text would take for the same are different files."""
+        keys = ["a", "A", "a ", "\xe4", "\xc4", "'", "\\", '"%s', "%", "\x80\xff"]
+        fids = {key: await self.stored(1, key) for key in keys}
+        for key, fid in fids.items():
+            self.assertEqual((await self.store.files.find(1, key)).file.fid, fid)
+        listed = await self.store.files.list_keys(1, "", "", 99)
+        self.assertEqual(listed, sorted(keys))
+        self.assertEqual(await self.store.files.list_keys(1, "a", "", 9), ["a", "a "])
+
+    async def test_refused_in_the_batch(self) -> None:
+        """What the database itself refuses fails alone; its neighbours are done."""
+        fids = [await self.upload(1, "k") for _ in range(10)]
+        answers: dict[int, str] = {}
+
+        async def close(fid: int) -> None:
+            devid = 70_000 if fid == fids[4] else 1
+            try:
+                answers[fid] = await self.store.files.close_upload(
+                    Closing(fid, 1, f"k{fid}", 0, 3, (devid,))
+                )
+            except errors.ValueRefused:
+                answers[fid] = "refused"
+
+        await self.together(*map(close, fids))
+        refused = [fid for fid, answer in answers.items() if answer == "refused"]
+        self.assertEqual(refused, [fids[4]])
+        self.assertEqual(len(await self.store.files.list_keys(1, "", "", 99)), 9)
+
+    async def test_counter_behind(self) -> None:
+        """A counter that lags behind the files never gives their fids again."""
+        fids = [await self.stored(1, f"k{n}") for n in range(5)]
+        self.execute(f"insert into file_on values ({max(fids) + 3}, 1)")
+        drawn = await self.together(*(self.upload(1, "x") for _ in range(8)))
+        self.assertFalse(set(drawn) & {*fids, max(fids) + 3})
+        self.assertEqual(self.execute("select count(*) from tempfile"), [(8,)])
+        self.execute(f"update file set fid = {max(drawn) + 100} where fid = {fids[0]}")
+        other = await self.another()
+        fid = await other.files.open_upload(1, "y", 0, (1,), None)
+        self.assertGreater(fid, max(drawn) + 100)
+        count = self.execute("select count(*) from tempfile where createtime = 0")
+        self.assertEqual(count, [(0,)])
+
+    async def test_lock_is_waited_for(self) -> None:
+        """A row that somebody holds stops those who need it, and nobody else."""
+        held = await self.stored(1, "held")
+        fids = [await self.upload(1, "k") for _ in range(2)]
+        link = Hosts(mysql_options(self.url), WRITER).connect()
+        try:
+            link.execute("begin")
+            link.execute(f"select * from file where fid = {held} for update")
+            close = self.store.files.close_upload
+            stuck = close(Closing(fids[0], 1, "held", 0, 1, (1,)))
+            await deferLater(reactor, 0.2)
+            self.assertEqual(
+                await close(Closing(fids[1], 1, "b", 0, 1, (1,))), "closed"
+            )
+            self.assertNoResult(stuck)
+            link.execute("rollback")
+            self.assertEqual(await stuck, "closed")
+        finally:
+            link.close()
+
+    async def test_delete_meets_close(self) -> None:
+        """A key that always has a file is never said to be unknown, though its fid
+        becomes a lower one while the delete waits for the row."""
+        fid = await self.upload(1, "k")
+        await self.stored(1, "k")
+        link = Hosts(mysql_options(self.url), WRITER).connect()
+        try:
+            link.execute("begin")
+            link.execute("select * from file where dkey = 'k' for update")
+            link.execute(f"update file set fid = {fid} where dkey = 'k'")
+            deleted = self.store.files.delete(1, "k")
+            await deferLater(reactor, 0.3)
+            self.assertNoResult(deleted)
+            link.execute("commit")
+            self.assertTrue(await deleted)
+        finally:
+            link.close()
+
+    async def test_deadlock(self) -> None:
+        """Who meets others crosswise is run again, until all are done."""
+        keys = [f"k{n}" for n in range(6)]
+        other = await self.another()
+        for _ in range(5):
+            fids = [await self.upload(1, "k") for _ in range(12)]
+            closings = [
+                Closing(fid, 1, key, 0, 3, (1,))
+                for fid, key in zip(fids, keys + keys[::-1], strict=True)
+            ]
+            await self.together(
+                self.store.files.apply(closings[:6]),
+                other.files.apply(closings[6:]),
+            )
+        self.assertEqual(await self.store.files.list_keys(1, "", "", 99), keys)
+        live = self.execute("select fid from file")
+        dead = self.execute("select fid from file_to_delete2")
+        self.assertEqual(len({*live, *dead}), 60)
+        self.assertEqual(len(live) + len(dead), 60)
+
+    async def test_statements_use_indexes(self) -> None:
+        """No statement must look through a whole table that grows with the files."""
+        rows = "from seq_1_to_5000"
+        for sql in (
+            f"insert into file select seq, seq % 3, concat('k', seq), 1, 0, 1 {rows}",
+            f"insert into file_on select f.seq, d.seq {rows} f, seq_1_to_3 d",
+            "insert into tempfile select seq, 0, 0, 1, 'k', '1' from seq_5001_to_9000",
+            f"insert into file_to_replicate (fid, nexttry) select seq, seq {rows}",
+            f"insert into file_to_delete2 (fid, nexttry) select seq, seq {rows}",
+            f"insert into file_to_queue (fid, type, nexttry) select seq, 1, 1 {rows}",
+            f"insert into kobold_checksum select seq, 4, 'x' {rows}",
+            f"insert into checksum select seq, 1, 'x' {rows}",
+        ):
+            self.execute(sql)
+        for table in GROWING:
+            self.execute(f"analyze table {table}")
+        link = Hosts(mysql_options(self.url), WRITER).connect()
+        try:
+            for name, statement in samples(self.store._database.sql):
+                if statement.sql.startswith("INSERT") or "FROM" not in statement.sql:
+                    continue
+                if "information_schema" in statement.sql or " SHOW" in statement.sql:
+                    continue
+                rows = link.execute("explain " + statement.sql, *statement.params)
+                for row in rows:
+                    table, kind = row[2], row[3]
+                    limited = " LIMIT " in statement.sql
+                    if table in GROWING and kind in ("ALL", "index") and not limited:
+                        self.fail(f"{name}: {row}\n{statement.sql}")
+        finally:
+            link.close()
