@@ -35,6 +35,7 @@ from koboldfs.interfaces import ITrackerCall
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
+from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
 from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker
@@ -255,22 +256,25 @@ class JobControl:
         files, topology = store.files, store.topology
         copies = namespace.copies
         moving = Moving(copies, store.tasks)
-        replicate = ReplicateWorker(queues, copies, moving, random)
+        replicate = ReplicateWorker(queues, copies, moving, random, store.locks)
         live.observe(replicate.notice)
+        locks = store.locks
         sweep = Sweep(topology, files, queues, copies, live, random)
+        expire = alone(locks, UPLOADS_LOCK, expiry(queues))
+        reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
-            (DeleteWorker(queues, nodes, live), 0.5),
+            (DeleteWorker(queues, nodes, live, locks), 0.5),
             (
-                RebalanceWorker(balance, moving, store.tasks, live, clock),
+                RebalanceWorker(balance, moving, store.tasks, live, clock, locks),
                 0.5,
             ),
             (
                 FsckWorker(checks, store.tasks, files, queues, copies, live, clock),
                 0.5,
             ),
-            (PeriodicWorker("expire", expiry(queues)), EXPIRE_SECONDS),
-            (PeriodicWorker("reap", Reaper(queues, live, clock)), REAP_SECONDS),
+            (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
+            (PeriodicWorker("reap", reap), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),
             (
                 PeriodicWorker(

@@ -314,6 +314,22 @@ class ITasks(Interface):
         """The database's clock in whole Unix seconds."""
 
 
+class ILocks(Interface):
+    """Named locks that trackers of MogileFS on the same database know as well.
+
+    They are for being polite to those: among ourselves rows are leased, and every
+    change is guarded by what it saw. One session holds them all, so they do not
+    exclude two jobs of one process.
+    """
+
+    def take(names: Sequence[str]) -> Awaitable[frozenset[str]]:
+        """Those of the names that could be locked at once. Raises `DatabaseFault`."""
+
+    def release(names: Sequence[str]) -> Awaitable[None]:
+        """Give locks back; those that are not held are left alone. Raises
+        `DatabaseFault`."""
+
+
 class INodes(Interface):
     """What a tracker asks of storage nodes, ours (side channel) or foreign (HTTP).
 

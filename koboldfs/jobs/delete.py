@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from twisted.internet.defer import Deferred, gatherResults
 
 from koboldfs import errors
-from koboldfs.interfaces import ILiveView, INodes, IQueues
+from koboldfs.interfaces import ILiveView, ILocks, INodes, IQueues
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Deletion, DeletionDone
 
@@ -31,8 +31,14 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
     name = "delete"
     parallel = 64
 
-    def __init__(self, queues: IQueues, nodes: INodes, live: ILiveView) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        queues: IQueues,
+        nodes: INodes,
+        live: ILiveView,
+        locks: ILocks | None = None,
+    ) -> None:
+        super().__init__(locks)
         self._queues = queues
         self._nodes = nodes
         self._live = live

@@ -15,7 +15,7 @@ from typing import Any
 from koboldfs.cluster.moving import KEPT, Moving
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.errors import DatabaseFault
-from koboldfs.interfaces import ILiveView, ITasks
+from koboldfs.interfaces import ILiveView, ILocks, ITasks
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import REBALANCE_TASK, Task, TaskDone
 
@@ -36,8 +36,9 @@ class RebalanceWorker(QueueWorker[Task, TaskDone]):
         tasks: ITasks,
         live: ILiveView,
         clock: Any,
+        locks: ILocks | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(locks)
         self._balance = balance
         self._moving = moving
         self._tasks = tasks

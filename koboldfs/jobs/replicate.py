@@ -13,7 +13,7 @@ from random import Random
 from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.moving import KEPT, Moving
 from koboldfs.errors import DatabaseFault, KoboldError
-from koboldfs.interfaces import IQueues
+from koboldfs.interfaces import ILocks, IQueues
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Checksum, Located, Replication, ReplicationDone
 from koboldfs.model.pacing import retry_seconds
@@ -31,9 +31,14 @@ class ReplicateWorker(QueueWorker[Replication, ReplicationDone]):
     parallel = 64
 
     def __init__(
-        self, queues: IQueues, copies: Copies, moving: Moving, random: Random
+        self,
+        queues: IQueues,
+        copies: Copies,
+        moving: Moving,
+        random: Random,
+        locks: ILocks | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(locks)
         self._moving = moving
         self._queues = queues
         self._copies = copies

@@ -23,6 +23,8 @@ from twisted.logger import Logger
 from zope.interface import Attribute, Interface, implementer
 
 from koboldfs.errors import KoboldError
+from koboldfs.interfaces import ILocks
+from koboldfs.jobs.locks import FileLocks
 from koboldfs.model.pacing import rest_seconds
 
 #: How often an idle worker looks for work.
@@ -187,8 +189,9 @@ class QueueWorker(ABC, Generic[Row, Report]):
     #: Rows under way at once, unless the operator wants otherwise.
     parallel = 32
 
-    def __init__(self) -> None:
+    def __init__(self, locks: ILocks | None = None) -> None:
         self.status = Status()
+        self._locks = FileLocks(locks) if locks is not None else None
         self._under_way: set[int] = set()
         self._reports: list[tuple[int, Report]] = []
         self._reporting = False
@@ -232,9 +235,8 @@ class QueueWorker(ABC, Generic[Row, Report]):
         try:
             rows = await self.take(room)
             # Also while stopping: they are leased to us, nobody else would do them.
-            for row in rows:
-                if self.number(row) not in self._under_way:
-                    self._begin(row)
+            for row in await self._free(rows):
+                self._begin(row)
         finally:
             self._taking = False
             self._tell_if_idle()
@@ -244,6 +246,14 @@ class QueueWorker(ABC, Generic[Row, Report]):
             self._room = Deferred()
             await self._room
         return True
+
+    async def _free(self, rows: list[Row]) -> list[Row]:
+        """Those of the rows that neither we nor a tracker of MogileFS have begun."""
+        rows = [row for row in rows if self.number(row) not in self._under_way]
+        if self._locks is None or not rows:
+            return rows
+        taken = await self._locks.take([self.number(row) for row in rows])
+        return [row for row in rows if self.number(row) in taken]
 
     async def keep(self) -> None:
         """See `IWorker`: what is under way, and what could not be reported yet."""
@@ -280,6 +290,8 @@ class QueueWorker(ABC, Generic[Row, Report]):
             self.status.failed += 1
             self.status.last_error = repr(error)
             self.log.failure("{job}: fid {fid} failed", job=self.name, fid=number)
+            if self._locks is not None:
+                await self._locks.release([number])
         finally:
             self._under_way.discard(number)
             self.status.under_way = len(self._under_way)
@@ -296,6 +308,8 @@ class QueueWorker(ABC, Generic[Row, Report]):
                     # The next step, or the next row that ends, says it again.
                     self._reports = reports + self._reports
                     raise
+                if self._locks is not None:
+                    await self._locks.release(number for number, _ in reports)
                 self.status.done += len(reports)
         finally:
             self._reporting = False

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from random import Random
+from socket import gethostname
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,6 +27,7 @@ from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.database import Database
 from koboldfs.store.desk import one_thread
 from koboldfs.store.files import Files
+from koboldfs.store.locks import NoLocks, SharedLocks
 from koboldfs.store.queues import Queues
 from koboldfs.store.reader import MysqlReader, PostgresReader, Reader, SqliteReader
 from koboldfs.store.sqlite import SqliteRunner
@@ -52,9 +54,14 @@ class Store:
 
     _log = Logger()
 
-    def __init__(self, runner: Any, database: Database) -> None:
+    def __init__(
+        self, runner: Any, database: Database, shared_locks: Callable[[], SharedLocks]
+    ) -> None:
         self._runner = runner
         self._database = database
+        self._shared_locks = shared_locks
+        #: `ILocks`; which they are is known after `start`.
+        self.locks: NoLocks | SharedLocks = NoLocks()
         self.files = Files(database)
         self.topology = SmallTables(database, runner.watch)
         self.queues = Queues(database)
@@ -95,6 +102,9 @@ class Store:
         except BaseException:
             await self._stop()
             raise
+        if self.made_by_mogilefs and self.engine != "sqlite":
+            self.locks = self._shared_locks()
+            await self.locks.start()
         if not self._database.estate.flushes:
             self._log.warn(
                 "the database server answers before its disk has what was committed:"
@@ -117,6 +127,7 @@ class Store:
 
     async def _stop(self) -> None:
         self._database.stop()
+        await self.locks.stop()
         await self._runner.stop()
 
 
@@ -134,25 +145,43 @@ def open_store(
     `threads` makes pools of one thread for engines that block; `deadline_seconds` is
     how long a request waits for a connection; `connections` is how many are kept.
     """
-    runner: Any
+
+    def runner(size: int | None) -> Any:
+        return _runner(url, reactor, threads, deadline_seconds, size, random)
+
+    main = runner(connections)
+    sql = statements_for(main.dialect_name)
+    database = Database(main, sql, reactor, deadline_seconds)
+    return Store(main, database, lambda: SharedLocks(runner(1), gethostname()))
+
+
+def _runner(
+    url: str,
+    reactor: Any,
+    threads: Callable[[], ThreadPool],
+    deadline_seconds: float,
+    connections: int | None,
+    random: Random | None,
+) -> Any:
+    """What runs transactions on the engine that the URL names."""
     if url.startswith("sqlite:"):
-        runner = SqliteRunner(_sqlite_path(url), reactor, threads, deadline_seconds)
-    elif url.startswith(_POSTGRESQL):
+        return SqliteRunner(_sqlite_path(url), reactor, threads, deadline_seconds)
+    if url.startswith(_POSTGRESQL):
         # Who uses SQLite needs no driver for PostgreSQL.
         from koboldfs.store.postgres import CONNECTIONS, PostgresRunner
 
-        runner = PostgresRunner(
+        return PostgresRunner(
             _libpq_options(url),
             reactor,
             connections or CONNECTIONS,
             deadline_seconds,
             random,
         )
-    elif url.startswith(mysql_url.PREFIX):
+    if url.startswith(mysql_url.PREFIX):
         from koboldfs.store.mysql import CONNECTIONS as DESKS
         from koboldfs.store.mysql import MysqlRunner
 
-        runner = MysqlRunner(
+        return MysqlRunner(
             _mysql_options(url),
             reactor,
             connections or DESKS,
@@ -160,10 +189,7 @@ def open_store(
             deadline_seconds,
             random,
         )
-    else:
-        raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
-    sql = statements_for(runner.dialect_name)
-    return Store(runner, Database(runner, sql, reactor, deadline_seconds))
+    raise ConfigError(f"--database: {_shown(url)} is no database URL; {_EXAMPLES}")
 
 
 def open_reader(url: str) -> Reader:

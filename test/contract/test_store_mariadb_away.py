@@ -8,6 +8,8 @@ from twisted.internet.task import deferLater
 
 from koboldfs import errors
 from koboldfs.model.entities import Closing
+from koboldfs.store.mysql_link import WRITER, Hosts
+from koboldfs.store.mysql_url import mysql_options
 from koboldfs.store.open import open_store
 from test.contract.store import StoreContract
 from test.contract.test_store_mariadb import MariaCase
@@ -92,6 +94,26 @@ class Adopted(MariaCase, StoreContract):
         self.assertEqual(self.execute("select * from kobold_checksum"), [])
         settings = dict((await self.store.topology.load()).settings)
         self.assertEqual(settings, {"schema_version": "17"})
+
+    async def test_locks(self) -> None:
+        """What a tracker of MogileFS has locked is not had, and the other way round;
+        what a session held ends with it."""
+        locks = self.store.locks
+        held = Hosts(mysql_options(self.url), WRITER).connect()
+        self.assertEqual(
+            held.execute("select get_lock('mgfs:fid:7:replicate', 0)"), [(1,)]
+        )
+        names = [f"mgfs:fid:{fid}:replicate" for fid in range(5, 80)]
+        taken = await locks.take(names)
+        self.assertEqual(set(names) - taken, {"mgfs:fid:7:replicate"})
+        (answer,) = held.execute("select get_lock('mgfs:fid:9:replicate', 0)")
+        self.assertEqual(answer, (0,))
+        await locks.release(["mgfs:fid:9:replicate", "mgfs:never"])
+        (answer,) = held.execute("select get_lock('mgfs:fid:9:replicate', 0)")
+        self.assertEqual(answer, (1,))
+        held.close()
+        while not await locks.take(["mgfs:fid:7:replicate"]):
+            await deferLater(reactor, 0.02)
 
     async def test_limits(self) -> None:
         """Its columns are narrower."""

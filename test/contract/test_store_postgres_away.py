@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from socket import gethostname
 from typing import Any
 
+import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from koboldfs import errors
 from koboldfs.model.entities import Closing
+from koboldfs.store.locks import lock_number
 from koboldfs.store.open import open_store
 from test.contract.store import StoreContract
 from test.contract.test_store_postgres import PostgresCase
@@ -103,6 +106,36 @@ class MogileDatabase(PostgresCase, StoreContract):
         await self.fault(refused, files.open_upload(1, "k", 0, many, None))
         await self.fault(refused, files.open_upload(1, "k", 0, (1,), 2**31))
         self.assertIsNone(await files.find(1, "k" * 256))
+
+    async def test_locks(self) -> None:
+        """What a tracker of MogileFS on this machine has locked is not had, and the
+        other way round; what a session held ends with it."""
+        number = lock_number(gethostname())
+        locks = self.store.locks
+        held = psycopg2.connect(self.url)
+        cursor = held.cursor()
+
+        def try_lock(name: str) -> bool:
+            pair = (number, lock_number(name))
+            cursor.execute("select pg_try_advisory_lock(%s, %s)", pair)
+            return bool(cursor.fetchone()[0])  # type: ignore[index]
+
+        self.assertTrue(try_lock("mgfs:fid:7:replicate"))
+        names = [f"mgfs:fid:{fid}:replicate" for fid in range(5, 80)]
+        taken = await locks.take(names)
+        self.assertEqual(set(names) - taken, {"mgfs:fid:7:replicate"})
+        self.assertFalse(try_lock("mgfs:fid:9:replicate"))
+        await locks.release(["mgfs:fid:9:replicate", "mgfs:never"])
+        self.assertTrue(try_lock("mgfs:fid:9:replicate"))
+        held.close()
+        await self.until_free(locks, "mgfs:fid:7:replicate")
+        other = await self.another()
+        self.assertEqual(await other.locks.take(names), {"mgfs:fid:9:replicate"})
+
+    async def until_free(self, locks: Any, name: str) -> None:
+        """A server needs a moment to see that a session is gone."""
+        while not await locks.take([name]):
+            await deferLater(reactor, 0.02)
 
     async def test_old_delete_queues(self) -> None:
         """What waits in its older delete queues is deleted too, when it is due."""

@@ -14,6 +14,7 @@ from koboldfs.jobs.worker import (
     PeriodicWorker,
     QueueWorker,
 )
+from test.fakes.locks import MemoryLocks
 from test.fakes.world import WorldCase, start
 
 
@@ -23,8 +24,8 @@ class Digger(QueueWorker[int, str]):
     name = "dig"
     parallel = 3
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, locks: MemoryLocks | None = None) -> None:
+        super().__init__(locks)
         self.rows: list[int] = []
         self.asked: list[int] = []
         self.begun: list[int] = []
@@ -87,6 +88,51 @@ class Keeping(WorldCase):
         worker.end(2)
         self.run_now(worker.keep())
         self.assertEqual(worker.kept, [([1, 2], LEASE_SECONDS)])
+
+
+class Locked(WorldCase):
+    """Rows whose files MogileFS's trackers may have in work."""
+
+    def setUp(self) -> None:
+        """A worker with locks."""
+        self.locks = MemoryLocks()
+        self.worker = Digger(self.locks)
+
+    def test_locked_by_others(self) -> None:
+        """Such a row is not begun, and not reported: it stays leased."""
+        self.locks.others = {"mgfs:fid:2:replicate"}
+        self.worker.rows = [1, 2]
+        self.run_now(self.worker.step())
+        self.assertEqual(self.worker.begun, [1])
+        self.assertEqual(self.locks.held, {"mgfs:fid:1:replicate"})
+        self.worker.end(1)
+        self.assertEqual(self.worker.reported, [["done 1"]])
+        self.assertEqual(self.locks.held, set())
+
+    def test_kept_until_reported(self) -> None:
+        """A lock outlives the work until its end is recorded."""
+        self.worker.rows = [1]
+        self.run_now(self.worker.step())
+        self.worker.refuse = [DatabaseAway()]
+        self.worker.end(1)
+        self.assertEqual(self.locks.held, {"mgfs:fid:1:replicate"})
+        self.run_now(self.worker.step())
+        self.assertEqual(self.locks.held, set())
+
+    def test_defect(self) -> None:
+        """A row that fails without a report is given back."""
+        self.worker.rows = [1]
+        self.run_now(self.worker.step())
+        self.worker.ends[1].errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.locks.held, set())
+
+    def test_database_away(self) -> None:
+        """Nothing is begun without locks."""
+        self.worker.rows = [1]
+        self.locks.failing = [DatabaseAway()]
+        self.failureResultOf(start(self.worker.step()), DatabaseAway)
+        self.assertEqual(self.worker.begun, [])
 
 
 class QueueWorkers(WorldCase):
