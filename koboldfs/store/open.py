@@ -111,8 +111,11 @@ class Store:
                 " after a power cut there, files that were acknowledged are lost; set"
                 " innodb_flush_log_at_trx_commit = 1"
             )
-        if self._database.estate.folds_keys:
-            self._database.sql = self._database.sql.for_folded_keys()
+        estate = self._database.estate
+        if estate.folds_keys or not estate.keeps_task_args:
+            self._database.sql = self._database.sql.as_found(
+                folds_keys=estate.folds_keys, keeps_task_args=estate.keeps_task_args
+            )
         if self.made_by_mogilefs and self.engine == "postgresql":
             self._log.info(
                 "this database was made by MogileFS; if its collation is not C, listing"

@@ -36,6 +36,8 @@ from koboldfs.errors import ValueRefused
 
 SCHEMA_VERSION = 17
 OLDEST_SCHEMA_VERSION = 10
+#: From here on the queue of fsck and rebalance has a column `arg`.
+TASK_ARG_SCHEMA_VERSION = 13
 #: From here on classes have a hash type.
 HASHTYPE_SCHEMA_VERSION = 15
 

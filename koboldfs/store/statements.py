@@ -21,11 +21,15 @@ class Statements(FileStatements, TopologyStatements, QueueStatements, TaskStatem
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)
 
-    def for_folded_keys(self) -> Statements:
-        """The same, for a database to which different keys can be the same."""
-        folding = copy(self)
-        folding.folds_keys = True
-        return folding
+    def as_found(self, *, folds_keys: bool, keeps_task_args: bool) -> Statements:
+        """The same, for a database to which different keys can be the same, or whose
+        `file_to_queue` has no column `arg` (schema 11 and 12)."""
+        found = copy(self)
+        found.folds_keys = folds_keys
+        if not keeps_task_args:
+            found.forget_task_args()
+            found.queue_rows = found.queue_rows | found.bare_queue_rows
+        return found
 
 
 @lru_cache(maxsize=4)

@@ -313,12 +313,17 @@ class FileStatements:
             ),
             "tempfile": tongue.phrase(select(tempfile).where(tempfile.c.fid == fid)),
         }
+        #: The same of a table without the column `arg`.
+        self.bare_queue_rows = {}
+        bare = [column for column in file_to_queue.c if column.name != "arg"]
         for name, number in (("fsckqueue", FSCK_TASK), ("rebqueue", REBALANCE_TASK)):
-            self.queue_rows[name] = tongue.phrase(
-                select(file_to_queue).where(
-                    file_to_queue.c.fid == fid,
-                    file_to_queue.c.type == text(str(number)),
-                )
+            those = (
+                file_to_queue.c.fid == fid,
+                file_to_queue.c.type == text(str(number)),
+            )
+            self.queue_rows[name] = tongue.phrase(select(file_to_queue).where(*those))
+            self.bare_queue_rows[name] = tongue.phrase(
+                select(*bare, literal_column("NULL")).where(*those)
             )
         self.queue_columns = {
             "replqueue": file_to_replicate.c.keys(),

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 
 from koboldfs.model.entities import END_OF_TIME
-from koboldfs.store.phrases import Tongue, listed, unix_now
+from koboldfs.store.phrases import Phrase, Tongue, listed, unix_now
 from koboldfs.store.schema import (
     checksum,
     file,
@@ -23,6 +23,9 @@ _DELAY = bindparam("delay", type_=Integer)
 class TaskStatements:
     """Compiled for one dialect."""
 
+    #: Whether the queue has a column for what a task is to be done with.
+    keeps_task_args = True
+
     def __init__(self, tongue: Tongue) -> None:
         self.tongue = tongue
         self._tasks(tongue)
@@ -33,24 +36,27 @@ class TaskStatements:
         queue = file_to_queue
         of_kind = queue.c.type == bindparam("kind")
         those = (queue.c.fid.in_(listed("fids")), of_kind)
-        self.queue_tasks = tongue.insert_new(
-            queue,
-            *("fid", "devid", "type", "arg"),
-            nexttry=unix_now(),
-            failcount=0,
-            flags=0,
-        )
-        self.due_tasks = tongue.phrase(
-            select(*(queue.c[name] for name in ("fid", "devid", "arg", "failcount")))
-            .where(
-                of_kind,
-                queue.c.nexttry <= unix_now(),
-                queue.c.nexttry < literal_column(str(END_OF_TIME)),
+
+        def queued(*columns: str) -> Phrase:
+            new = {"nexttry": unix_now(), "failcount": 0, "flags": 0}
+            return tongue.insert_new(queue, "fid", "devid", "type", *columns, **new)
+
+        def due(arg: Any) -> Phrase:
+            return tongue.phrase(
+                select(queue.c.fid, queue.c.devid, arg, queue.c.failcount)
+                .where(
+                    of_kind,
+                    queue.c.nexttry <= unix_now(),
+                    queue.c.nexttry < literal_column(str(END_OF_TIME)),
+                )
+                .order_by(queue.c.nexttry)
+                .limit(LIMIT)
+                .with_for_update(skip_locked=True)
             )
-            .order_by(queue.c.nexttry)
-            .limit(LIMIT)
-            .with_for_update(skip_locked=True)
-        )
+
+        self.queue_tasks, self.due_tasks = queued("arg"), due(queue.c.arg)
+        self.queue_bare_tasks = queued()
+        self.due_bare_tasks = due(literal_column("NULL"))
         self.lease_tasks = tongue.phrase(
             queue.update().values(nexttry=unix_now() + _DELAY).where(*those)
         )
@@ -69,6 +75,11 @@ class TaskStatements:
         self.count_fresh = tongue.phrase(
             select(func.count()).select_from(fresh.subquery())
         )
+
+    def forget_task_args(self) -> None:
+        """Do without the column `arg`."""
+        self.keeps_task_args = False
+        self.queue_tasks, self.due_tasks = self.queue_bare_tasks, self.due_bare_tasks
 
     def _walks(self, tongue: Tongue) -> None:
         columns = [file.c[name] for name in FILE_COLUMNS]

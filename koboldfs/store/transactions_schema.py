@@ -14,6 +14,7 @@ from koboldfs.store.schema import (
     OWN_DEVIDS_CHARS,
     OWN_KEY_BYTES,
     SCHEMA_VERSION,
+    TASK_ARG_SCHEMA_VERSION,
     VERSION_SETTING,
     definitions,
 )
@@ -31,6 +32,8 @@ class Estate:
     schema_version: int
     #: Whether different keys can be the same to the database.
     folds_keys: bool = False
+    #: Whether `file_to_queue` has the column `arg`.
+    keeps_task_args: bool = True
     #: Whether a COMMIT is on the disk when it is answered.
     flushes: bool = True
 
@@ -111,6 +114,9 @@ def _prepared(sql: Statements, our_version: str) -> Steps[Estate]:
         created_now=new,
         schema_version=SCHEMA_VERSION if version is None else version,
         folds_keys=made_by_mogilefs and (yield from _folds_keys(sql)),
+        keeps_task_args=new
+        or "file_to_queue" not in present
+        or version >= TASK_ARG_SCHEMA_VERSION,  # type: ignore[operator]
         flushes=sql.flushing is None or (yield sql.flushing).rows == [(1,)],
     )
 

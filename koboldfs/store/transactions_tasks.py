@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from koboldfs.errors import ValueRefused
 from koboldfs.model.entities import (
     Checksum,
     CopyChange,
@@ -29,6 +30,11 @@ def queue_tasks(
 ) -> Steps[None]:
     """Queue files, in the order of their fids; those queued already stay."""
     ordered = sorted(rows, key=lambda row: row[0])
+    if not sql.keeps_task_args and any(row[2] is not None for row in ordered):
+        raise ValueRefused(
+            "This database's file_to_queue has no column arg: a rebalance needs"
+            " MogileFS's schema 13 or a later one (mogdbsetup makes it)"
+        )
     yield quiet(
         sql.queue_tasks.rows(
             [

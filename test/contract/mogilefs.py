@@ -49,6 +49,17 @@ def tables(engine: str, version: int = 17) -> str:
         sql = sql.replace(" hashtype smallint,", "")
     if version < 13:
         sql = sql.replace(", arg text", "")
+    missing = {
+        "checksum": version < 15,
+        "file_to_delete2": version < 12,
+        "file_to_queue": version < 11,
+    }
+    for table in (name for name, is_missing in missing.items() if is_missing):
+        sql = ";".join(
+            one
+            for one in sql.split(";")
+            if f"create table {table} " not in one and f" on {table} " not in one
+        )
     sql = sql.replace("('schema_version', '17')", f"('schema_version', '{version}')")
     if engine == "sqlite":
         sql = sql.replace("serial primary key", "integer primary key autoincrement")

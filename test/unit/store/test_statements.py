@@ -48,11 +48,18 @@ class AllStatements(SynchronousTestCase):
             for name in due:
                 self.assertTrue(said[name].sql.endswith(" SKIP LOCKED"), name)
 
-    def test_folded_keys(self) -> None:
-        """A variant for databases to which different keys are the same."""
-        self.assertFalse(MYSQL.folds_keys)
-        self.assertTrue(MYSQL.for_folded_keys().folds_keys)
+    def test_as_found(self) -> None:
+        """A variant for databases of other people leaves the common one alone."""
+        found = MYSQL.as_found(folds_keys=True, keeps_task_args=False)
+        self.assertTrue(found.folds_keys)
+        self.assertFalse(found.keeps_task_args)
+        self.assertNotIn("arg", found.queue_tasks.blanks)
+        for phrase in (found.due_tasks, found.queue_rows["fsckqueue"]):
+            said = phrase(**dict.fromkeys(phrase.blanks, 1)).sql
+            self.assertNotIn("arg", said)
         self.assertFalse(statements_for("mysql").folds_keys)
+        self.assertIn("arg", MYSQL.queue_tasks.blanks)
+        self.assertEqual(len(MYSQL.queue_rows), len(found.queue_rows))
 
     def test_notice(self) -> None:
         """Only PostgreSQL can tell others of a change."""
