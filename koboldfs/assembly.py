@@ -39,6 +39,7 @@ from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
 from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker
+from koboldfs.model.pacing import Attention
 from koboldfs.model.policy import parse_policy
 from koboldfs.model.view import MIN_FREE_MB
 from koboldfs.storage.pull import IPeers
@@ -55,7 +56,7 @@ TRACKER_TIMEOUT_SECONDS = 10.0
 #: Looking for abandoned uploads is not urgent.
 EXPIRE_SECONDS = 30.0
 REAP_SECONDS = 5.0
-#: What background work may take of the time when requests come in as well.
+#: What background work may take of the time while requests come in as well.
 BACKGROUND_SHARE = 0.5
 #: On a new database: copies on different hosts before a store is answered.
 NEW_ACK_COPIES = "2"
@@ -74,6 +75,8 @@ class Installation:
         self.config = config
         self._reactor = reactor
         self._stops: list[Callable[[], Awaitable[object]]] = []
+        #: How many requests came through each of the tracker's doors.
+        self._requests: list[Callable[[], int]] = []
         self._node: StorageNode | None = None
         self._membership: Membership | None = None
 
@@ -164,7 +167,15 @@ class Installation:
         checks = Checks(topology, store.tasks, live, config.host_name)
         balance = Rebalancing(topology, store.tasks, live, random, config.host_name)
         jobs = JobControl(
-            store, nodes, live, namespace, checks, balance, random, reactor
+            store,
+            nodes,
+            live,
+            namespace,
+            checks,
+            balance,
+            random,
+            reactor,
+            lambda: sum(count() for count in self._requests),
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
         services = Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
@@ -213,6 +224,10 @@ class Installation:
         await self._listen("--tracker-listen", config.tracker_listen, text)
         native = NativeFactory(namespace, reactor)
         await self._listen("--native-listen", config.native_listen, native)
+        self._requests += [
+            lambda: text.statistics.queries,
+            lambda: native.requests.total(),
+        ]
 
     async def _listen(self, option: str, text: str, factory: Any) -> None:
         try:
@@ -251,6 +266,7 @@ class JobControl:
         balance: Rebalancing,
         random: Any,
         clock: Any,
+        requests: Callable[[], int],
     ) -> None:
         self._queues = queues = store.queues
         files, topology = store.files, store.topology
@@ -270,7 +286,7 @@ class JobControl:
                 0.5,
             ),
             (
-                FsckWorker(checks, store.tasks, files, queues, copies, live, clock),
+                FsckWorker(checks, store.tasks, copies, live, clock),
                 0.5,
             ),
             (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
@@ -283,10 +299,13 @@ class JobControl:
                 1.0,
             ),
         ]
+        attention = Attention(BACKGROUND_SHARE)
+
+        def share() -> float:
+            return attention.share_at(clock.seconds(), requests())
+
         self.drivers = {
-            worker.name: Driver(
-                worker, clock, share=BACKGROUND_SHARE, idle_seconds=seconds
-            )
+            worker.name: Driver(worker, clock, share=share, idle_seconds=seconds)
             for worker, seconds in workers
         }
         self._wanted: dict[str, int] = {}

@@ -13,13 +13,14 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from koboldfs.model.entities import (
+    Checked,
     Checksum,
     Closing,
     CopyChange,
     CopyStat,
     Deletion,
     DeletionDone,
-    FsckEvent,
+    File,
     FsckLogRow,
     Host,
     HostReport,
@@ -181,6 +182,16 @@ class ITopology(Interface):
     def set_settings(values: Mapping[str, str | None]) -> Awaitable[None]:
         """Write several settings in one transaction; None removes one."""
 
+    def change_settings(
+        expected: Mapping[str, str | None],
+        values: Mapping[str, str | None],
+        announce: bool,
+    ) -> Awaitable[bool]:
+        """As `set_settings`, if those of `expected` are so (None: not there) in the
+        same transaction; else False, and nothing changes. Of two who change settings
+        in this way at once, one comes after the other. Unless it is to be announced,
+        other trackers learn of it only when they look."""
+
     def default_setting(name: str, value: str) -> Awaitable[str]:
         """Write a setting unless it is there; returns what it is now."""
 
@@ -284,6 +295,12 @@ class ITasks(Interface):
     def highest_fid() -> Awaitable[int]:
         """The highest fid of a live file; 0 if there is none."""
 
+    def files_between(
+        after_fid: int, last_fid: int, limit: int
+    ) -> Awaitable[list[File]]:
+        """Up to `limit` live files above `after_fid` and up to `last_fid`, ascending
+        by fid; cheap, as their copies are not looked up."""
+
     def class_checksums(fids: Sequence[int]) -> Awaitable[Mapping[int, Checksum]]:
         """The rows of MogileFS's checksum table, by fid."""
 
@@ -297,8 +314,18 @@ class ITasks(Interface):
         too; else, or when the fid is no live file, False and nothing changes. Two who
         take copies of one file away at once cannot both succeed against the other."""
 
-    def log_events(events: Sequence[FsckEvent]) -> Awaitable[None]:
-        """Append to the log, with the time of the database's clock."""
+    def finish_checks(
+        checks: Sequence[Checked], relook_seconds: int, repair_seconds: int
+    ) -> Awaitable[None]:
+        """Record what checks came to, in one transaction for some hundred of them:
+        copies and devcount, the log (with the time of the database's clock), files to
+        be replicated (due after `repair_seconds`), and the rows of the queue.
+
+        A check whose `seen` devices are not the recorded ones any more changes nothing
+        and is looked at again after `relook_seconds`. One whose row somebody else has
+        finished meanwhile, or whose file is gone, changes nothing either. Done twice,
+        it is recorded once.
+        """
 
     def events_after(logid: int, limit: int) -> Awaitable[list[FsckLogRow]]:
         """Up to `limit` entries above `logid`, ascending."""
@@ -306,9 +333,11 @@ class ITasks(Interface):
     def clear_events() -> Awaitable[None]:
         """Empty the log."""
 
-    def tally(after_logid: int) -> Awaitable[tuple[int, Mapping[str, int]]]:
-        """The highest logid (at least `after_logid`), and how many events of each code
-        there are above `after_logid`."""
+    def tally(
+        after_logid: int, older_than_seconds: int
+    ) -> Awaitable[tuple[int, Mapping[str, int]]]:
+        """The highest logid of events that are so old (at least `after_logid`), and
+        how many of each code there are above `after_logid` and up to that one."""
 
     def unix_time() -> Awaitable[int]:
         """The database's clock in whole Unix seconds."""

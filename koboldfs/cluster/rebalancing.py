@@ -70,9 +70,10 @@ class Rebalancing:
     async def start(self) -> rules.State:
         """Begin, or go on; returns where it stands. Raises `RebalanceRunning`,
         `FsckRunning`, `NoRebalancePolicy`, `BadRebalancePolicy`."""
-        if await self._topology.setting(HOST):
+        free = {one: await self._topology.setting(one) for one in (HOST, FSCK_HOST)}
+        if free[HOST]:
             raise job_errors.RebalanceRunning()
-        if await self._topology.setting(FSCK_HOST):
+        if free[FSCK_HOST]:
             raise job_errors.FsckRunning(
                 "fsck running; cannot run rebalance at same time"
             )
@@ -86,7 +87,11 @@ class Rebalancing:
         if state.sdev_current:
             await self._set_device(state.sdev_current, "alive", "drain")
         state = evolve(state, time_stopped=0)
-        await self._set({STATE: str(state), SIGNAL: None, HOST: self._host_name})
+        begun = {STATE: str(state), SIGNAL: None, HOST: self._host_name}
+        if not await self._topology.change_settings(free, begun, True):
+            # Another tracker was faster; the next try will say with what.
+            raise job_errors.RebalanceRunning()
+        await self._live.refresh()
         return state
 
     async def stop(self) -> None:

@@ -5,10 +5,13 @@ MogileFS's `file_to_queue`, a few thousand ahead of the work; every tracker take
 from there. Where it stands is in the settings, written after the rows: a tracker that
 is killed leaves no gap, the next one begins with rows that are queued already.
 
-Files whose copies answer are done with a question per device for hundreds of files, so
-that a check costs little more than its rows. A copy that cannot be asked is never taken
-for lost: its file is looked at again later (`STALLED_SECONDS`), and searched for only
-when every device has answered.
+Some hundred rows are taken at a time, and each device is asked once for all of them.
+That settles most files, with two more transactions for all of them together. Those
+whose bytes are to be read, or that a search found, are worked on one by one.
+
+What is decided is decided in `koboldfs.model.fsck`. It is recorded only while the
+file's copies are recorded as they were when the check began (`ITasks.finish_checks`):
+whoever copies or moves it meanwhile comes first, and the file is looked at again.
 """
 
 from __future__ import annotations
@@ -16,94 +19,73 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
-from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.checks import (
+    MOST_STALLED,
+    TALLY_SECONDS,
+    Checks,
+    Standing,
+)
 from koboldfs.cluster.copies import Copies
-from koboldfs.errors import KoboldError, NodeFault
-from koboldfs.interfaces import IFiles, ILiveView, IQueues, ITasks
+from koboldfs.errors import KoboldError, NodeFault, NodeUnreachable
+from koboldfs.interfaces import ILiveView, ITasks
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model import fsck as rules
 from koboldfs.model.entities import (
     FSCK_TASK,
     HASH_TYPES,
     OWN_HASHTYPE,
+    Checked,
     Checksum,
     CopyChange,
     FsckEvent,
     Located,
     Task,
-    TaskDone,
 )
 from koboldfs.model.policy import SATISFIED
+from koboldfs.model.view import View
 
 #: A file that lost copies is due for replication after this long (MogileFS's number).
 REPAIR_DELAY_SECONDS = 1
-#: How often the counts of events are added up in the settings (seconds).
-TALLY_SECONDS = 5.0
+#: A file whose copies were changed by others while it was checked is looked at again.
+RELOOK_SECONDS = 2
+#: A device that refuses is asked for fewer and fewer files, so often: that finds a file
+#: among 512 that cannot be asked for, so that it does not hold up the others.
+QUESTIONS = 20
+#: After so many files requests get a turn (a fraction of a millisecond's work each).
+FILES_A_TURN = 64
+#: What the policy says of so many sets of devices is remembered.
+MOST_REMEMBERED = 10_000
 
 
-@frozen
+@define(eq=False)
 class Row:
-    """A task with what the database has beside it, and what its devices said."""
+    """A file that is being checked."""
 
     task: Task
+    located: Located
+    inspection: rules.Inspection
+    #: The type of checksum that is wanted beside our own, and the recorded one.
+    hashtype: int | None = None
     class_checksum: Checksum | None = None
-    answers: Mapping[int, rules.Answer] = field(factory=dict)
+    #: Devices where the search found a copy.
+    found: dict[int, rules.Answer] = field(factory=dict)
 
 
-@define
-class Finding:
-    """What a check of one file came to."""
-
-    fid: int
-    events: list[FsckEvent] = field(factory=list)
-    added: set[int] = field(factory=set)
-    removed: set[int] = field(factory=set)
-    checksum: Checksum | None = None
-    class_checksum: Checksum | None = None
-    recount: bool = False
-    violates: bool = False
-    replicate: bool = False
-    retry_seconds: float | None = None
-    failcount: int = 0
-
-    def note(self, code: str, devid: int | None = None) -> None:
-        """An event for the log."""
-        self.events.append(FsckEvent(self.fid, code, devid))
-
-    def change(self) -> CopyChange | None:
-        """What is to be recorded, if anything."""
-        if not (
-            self.added
-            or self.removed
-            or self.checksum
-            or self.class_checksum
-            or self.recount
-        ):
-            return None
-        return CopyChange(
-            self.fid,
-            tuple(sorted(self.added)),
-            tuple(sorted(self.removed)),
-            self.checksum,
-            self.class_checksum,
-        )
-
-
-class FsckWorker(QueueWorker[Row, Finding]):
+class FsckWorker(QueueWorker[Row, Checked]):
     """See the module."""
 
     name = "fsck"
     parallel = 512
+    batch = 128
 
     def __init__(
         self,
         checks: Checks,
         tasks: ITasks,
-        files: IFiles,
-        queues: IQueues,
         copies: Copies,
         live: ILiveView,
         clock: Any,
@@ -111,12 +93,16 @@ class FsckWorker(QueueWorker[Row, Finding]):
         super().__init__()
         self._checks = checks
         self._tasks = tasks
-        self._files = files
-        self._queues = queues
         self._copies = copies
         self._live = live
         self._clock = clock
         self._tally_due = 0.0
+        self._standing: Standing | None = None
+        self._crowded = False
+        self._taken: list[int] = []
+        self._judged: tuple[View | None, dict[Any, bool]] = (None, {})
+
+    # --- which files come next
 
     async def step(self) -> bool:
         """Queue what comes next, if that is ours to do; then as `QueueWorker`."""
@@ -134,58 +120,148 @@ class FsckWorker(QueueWorker[Row, Finding]):
 
     async def _plan(self) -> bool:
         if not self._checks.runs_here():
+            self._standing = None
             return False
         now = self._clock.seconds()
         if now >= self._tally_due:
             self._tally_due = now + TALLY_SECONDS
             await self._checks.add_up()
+            stalled = await self._tasks.count_tasks(FSCK_TASK, MOST_STALLED)
+            self._crowded = stalled >= MOST_STALLED
         rate, most = self._checks.queue_limits()
-        if await self._tasks.count_tasks(FSCK_TASK, most) >= most:
+        waiting = await self._tasks.count_fresh(FSCK_TASK, most)
+        if waiting >= most or self._crowded:
             return False
-        position, end = await self._checks.position()
-        page = await self._files.list_files(position, rate) if position < end else []
+        # If anything fails from here on, it is read anew the next time.
+        standing, self._standing = self._standing, None
+        standing = standing or await self._checks.where()
+        if standing is None:
+            return False
+        page = await self._tasks.files_between(standing.position, standing.end, rate)
         if not page:
-            await self._checks.finish()
+            await self._checks.finish(standing)
             return False
         scope = self._checks.scope()
-        rows = [(one.file.fid, None, None) for one in page if scope.covers(one.file)]
+        rows = [(one.fid, None, None) for one in page if scope.covers(one)]
         await self._tasks.queue_tasks(FSCK_TASK, rows)
-        await self._checks.advance(page[-1].file.fid, len(rows))
+        last = page[-1].fid
+        self._standing = await self._checks.advance(standing, last, len(rows))
         return True
 
-    async def take(self, limit: int) -> list[Row]:
-        """Lease rows that are due, and ask the devices of all of them: a question per
-        device, not per file."""
-        tasks = await self._tasks.take_tasks(FSCK_TASK, limit, LEASE_SECONDS)
-        wanting = [
-            task.fid for task in tasks if task.located and self._hashtype(task.located)
-        ]
-        sums: Mapping[int, Checksum] = {}
-        if wanting:
-            sums = await self._tasks.class_checksums(wanting)
-        answers: Mapping[int, Mapping[int, rules.Answer]] = {}
-        if not self._checks.policy_only():
-            answers = await self._ask_all(tasks)
-        return [
-            Row(task, sums.get(task.fid), answers.get(task.fid, {})) for task in tasks
-        ]
+    # --- some hundred files at once
 
-    async def _ask_all(
-        self, tasks: Sequence[Task]
-    ) -> dict[int, dict[int, rules.Answer]]:
-        """By fid, what each living device that is recorded says."""
+    async def take(self, limit: int) -> list[Row]:
+        """Lease rows that are due, and settle those that need no reading."""
+        tasks = await self._tasks.take_tasks(FSCK_TASK, limit, LEASE_SECONDS)
+        self._taken = [task.fid for task in tasks]
+        try:
+            return await self._look_at(tasks)
+        finally:
+            self._taken = []
+
+    async def _look_at(self, tasks: Sequence[Task]) -> list[Row]:
+        gone = [task.fid for task in tasks if task.located is None]
+        rows: list[Row] = []
+        await self._know_devices(tasks)
+        for start in range(0, len(tasks), FILES_A_TURN):
+            await self._let_others(start)
+            some = tasks[start : start + FILES_A_TURN]
+            rows += [self._begin_with(t, t.located) for t in some if t.located]
+        asked = self._to_be_asked(rows)
+        await self._hear(asked)
+        await self._search([row for row in asked if row.inspection.wants_search])
+        await self._find_class_checksums(asked)
+        to_read = {row.task.fid for row in asked if self._wants_reading(row)}
+        settled = [(fid, Checked(fid)) for fid in gone]
+        for number, row in enumerate(rows):
+            if not number % FILES_A_TURN:
+                await self._let_others(number)
+            if row.task.fid not in to_read:
+                settled.append((row.task.fid, self._conclude(row)))
+        await self.settle(settled)
+        return [row for row in rows if row.task.fid in to_read]
+
+    async def _know_devices(self, tasks: Sequence[Task]) -> None:
+        """A copy on a dead device is none, and one on a device that is not there: be
+        sure of it, with a picture that is younger than what is recorded."""
+        view = self._live.view
+        on = {d for task in tasks if task.located for d in task.located.devids}
+        if any(view.is_dead(devid) for devid in on):
+            await self._live.refresh()
+
+    async def _let_others(self, done: int) -> None:
+        if done:
+            await deferLater(self._clock, 0)
+
+    def _begin_with(self, task: Task, located: Located) -> Row:
+        counted = self._live.view.settings.get("skip_devcount", "0") in ("", "0")
+        file = located.file
+
+        def content(devids: Collection[int]) -> bool:
+            return self._content(file.dmid, file.classid, frozenset(devids))
+
+        begin = rules.Inspection.begin
+        inspection = begin(file, located.devids, content, counted=counted)
+        return Row(task, located, inspection, self._hashtype(located))
+
+    def _content(self, dmid: int, classid: int, devids: frozenset[int]) -> bool:
+        """Whether the policy is; remembered as long as the picture is the same."""
+        view, known = self._judged
+        if view is not self._live.view or len(known) > MOST_REMEMBERED:
+            self._judged = (self._live.view, known := {})
+        key = (dmid, classid, devids)
+        if key not in known:
+            verdict = self._copies.judge(dmid, classid, devids, 0)
+            known[key] = verdict.word == SATISFIED
+        return known[key]
+
+    def _to_be_asked(self, rows: Sequence[Row]) -> list[Row]:
+        """All; if only the policy is to be looked at, those that it is not content
+        with (they are to be mended) or that have no copy recorded."""
+        if not self._checks.policy_only():
+            return list(rows)
+        return [row for row in rows if row.inspection.events]
+
+    async def _hear(self, rows: Sequence[Row]) -> None:
         view = self._live.view
         wanted: dict[int, list[int]] = {}
-        for task in tasks:
-            for devid in task.located.devids if task.located else ():
+        for row in rows:
+            for devid in row.located.devids:
                 if not view.is_dead(devid):
-                    wanted.setdefault(devid, []).append(task.fid)
+                    wanted.setdefault(devid, []).append(row.task.fid)
+        answers = await self._ask(wanted)
+        for row in rows:
+            devids = row.located.devids
+            dead = [devid for devid in devids if view.is_dead(devid)]
+            row.inspection.hear(answers.get(row.task.fid, {}), dead)
+
+    async def _search(self, rows: Sequence[Row]) -> None:
+        """Look for files without a good copy on all devices that were not asked; those
+        that have just come are among them."""
+        if rows:
+            await self._live.refresh()
+        view = self._live.view
+        wanted: dict[int, list[int]] = {}
+        for row in rows:
+            for devid in view.devices:
+                if devid not in row.located.devids and not view.is_dead(devid):
+                    wanted.setdefault(devid, []).append(row.task.fid)
+        answers = await self._ask(wanted)
+        for row in rows:
+            said = answers.get(row.task.fid, {})
+            good = rules.look(row.located.file.length, said).good
+            if good and row.located.checksum is not None:
+                row.found = said  # to be read first
+            else:
+                row.inspection.search(said)
+
+    async def _ask(
+        self, wanted: Mapping[int, Sequence[int]]
+    ) -> dict[int, dict[int, rules.Answer]]:
+        """By fid, what each device says, asked for all of its fids at once."""
         ordered = sorted(wanted)
         found = await gatherResults(
-            [
-                Deferred.fromCoroutine(self._ask(devid, wanted[devid]))
-                for devid in ordered
-            ]
+            [Deferred.fromCoroutine(self._ask_one(d, wanted[d])) for d in ordered]
         )
         answers: dict[int, dict[int, rules.Answer]] = {}
         for devid, said in zip(ordered, found, strict=True):
@@ -193,137 +269,37 @@ class FsckWorker(QueueWorker[Row, Finding]):
                 answers.setdefault(fid, {})[devid] = answer
         return answers
 
-    async def _ask(self, devid: int, fids: Sequence[int]) -> Mapping[int, rules.Answer]:
+    async def _ask_one(
+        self, devid: int, fids: Sequence[int]
+    ) -> Mapping[int, rules.Answer]:
         """What a device says of fids; `AWAY` for all if it cannot be asked."""
         view = self._live.view
         place = view.place(devid)
         if place is None or not view.readable(devid):
             return dict.fromkeys(fids, rules.AWAY)
-        try:
-            return await self._copies.nodes.stat_many(place, fids)
-        except NodeFault:
-            self._live.suspect(place.host.hostid)
-            return dict.fromkeys(fids, rules.AWAY)
+        answers: dict[int, rules.Answer] = {}
+        parts, questions = [fids], QUESTIONS
+        while parts:
+            part = parts.pop()
+            try:
+                answers.update(await self._copies.nodes.stat_many(place, part))
+            except NodeFault as error:
+                self._live.suspect(place.host.hostid)
+                questions -= 1
+                away = isinstance(error, NodeUnreachable) or not questions
+                if away or len(part) == 1:
+                    answers.update(dict.fromkeys(part, rules.AWAY))
+                else:
+                    # Perhaps it is only one of them, on a bad spot of the disk.
+                    half = len(part) // 2
+                    parts += [part[:half], part[half:]]
+                if away:
+                    break
+        for part in parts:
+            answers.update(dict.fromkeys(part, rules.AWAY))
+        return answers
 
-    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
-        """Let the leases begin anew."""
-        await self._tasks.keep_tasks(FSCK_TASK, fids, lease_seconds)
-
-    def number(self, row: Row) -> int:
-        """The fid."""
-        return row.task.fid
-
-    async def report(self, reports: list[Finding]) -> None:
-        """Record findings; whatever is cut short is only found once more."""
-        changes = [change for one in reports if (change := one.change())]
-        events = [event for one in reports for event in one.events]
-        repairs = [one.fid for one in reports if one.replicate]
-        if changes:
-            await self._tasks.change_copies(changes)
-        if repairs:
-            await self._queues.queue_replications(repairs, REPAIR_DELAY_SECONDS)
-        if events:
-            await self._tasks.log_events(events)
-        done = [TaskDone(one.fid, one.retry_seconds, one.failcount) for one in reports]
-        await self._tasks.finish_tasks(FSCK_TASK, done)
-
-    # --- one file
-
-    async def work(self, row: Row) -> Finding:
-        """Check one file."""
-        finding, located = Finding(row.task.fid), row.task.located
-        if located is None:
-            return finding
-        view, file = self._live.view, located.file
-        recorded = set(located.devids)
-        if not recorded:
-            finding.note(rules.NOPA)
-        else:
-            finding.violates = self._violates(located, recorded)
-            if finding.violates:
-                finding.note(rules.POVI)
-        if file.devcount != len(recorded):
-            if view.settings.get("skip_devcount", "0") in ("", "0"):
-                finding.note(rules.BCNT)
-                finding.recount = True
-        if self._checks.policy_only():
-            self._conclude(finding)
-            return finding
-        asked = set(row.answers)
-        finding.removed |= {d for d in recorded - asked if view.is_dead(d)}
-        looked = rules.look(file, row.answers)
-        for code, devid in looked.events:
-            finding.note(code, devid)
-        good = set(looked.good)
-        # A copy of another length is kept as long as there is nothing better.
-        missing = {devid for code, devid in looked.events if code == rules.MISS}
-        finding.removed.update(looked.bad if good else missing)
-        if not good and not looked.away:
-            if not await self._search(finding, located, asked):
-                return self._stalled(row, finding)
-            good |= finding.added
-            if good:
-                finding.removed.update(looked.bad)
-                finding.removed -= finding.added
-        if good and not await self._sums(finding, row, good):
-            return self._stalled(row, finding)
-        if finding.added or finding.removed:
-            left = (recorded | finding.added) - finding.removed
-            finding.violates = bool(left) and self._violates(located, left)
-        self._conclude(finding)
-        return self._stalled(row, finding) if looked.away else finding
-
-    def _violates(self, located: Located, devids: Collection[int]) -> bool:
-        file = located.file
-        verdict = self._copies.judge(file.dmid, file.classid, devids, file.length)
-        return verdict.word != SATISFIED
-
-    def _conclude(self, finding: Finding) -> None:
-        if finding.violates:
-            finding.replicate = True
-            finding.note(rules.REPL)
-
-    def _stalled(self, row: Row, finding: Finding) -> Finding:
-        """It is looked at again. What was found is told and mended only the first time:
-        the log is no clock."""
-        if row.task.failcount:
-            finding.events.clear()
-        finding.retry_seconds = rules.STALLED_SECONDS
-        finding.failcount = row.task.failcount + 1
-        return finding
-
-    async def _search(
-        self, finding: Finding, located: Located, known: Collection[int]
-    ) -> bool:
-        """Look on every other device. False if one of them could not be asked and
-        nothing was found on the others: then nobody knows that the file is gone."""
-        view, file = self._live.view, located.file
-        others = [d for d in view.devices if d not in known and not view.is_dead(d)]
-        finding.note(rules.SRCH)
-        asking = [Deferred.fromCoroutine(self._ask(d, [file.fid])) for d in others]
-        said = await gatherResults(asking)
-        answers = {d: one[file.fid] for d, one in zip(others, said, strict=True)}
-        looked = rules.look(file, answers)
-        for devid in looked.good:
-            if await self._is_the_file(devid, located):
-                finding.added.add(devid)
-                finding.note(rules.FOND, devid)
-        if finding.added:
-            return True
-        if looked.away:
-            # Rows of copies that are not there stay, too: they cost nothing.
-            finding.removed.clear()
-            return False
-        finding.note(rules.GONE)
-        return True
-
-    async def _is_the_file(self, devid: int, located: Located) -> bool:
-        if located.checksum is None:
-            return True
-        found = await self._digest(devid, located.file.fid, OWN_HASHTYPE)
-        return found == located.checksum
-
-    # --- checksums
+    # --- one file whose bytes are read
 
     def _hashtype(self, located: Located) -> int | None:
         """The type of checksum that is wanted of the file beside our own."""
@@ -335,47 +311,63 @@ class FsckWorker(QueueWorker[Row, Finding]):
             return None
         return view.storage_class(file.dmid, file.classid).hashtype
 
-    async def _sums(self, finding: Finding, row: Row, good: set[int]) -> bool:
-        """Compare digests as far as they are wanted, and take bad copies out of `good`.
-        False if a copy could not be read."""
-        located = row.task.located
-        assert located is not None
-        if self._checks.own_checksums():
-            digests = await self._digests(good, located.file.fid, OWN_HASHTYPE)
-            if digests is None:
-                return False
-            verdict = rules.compare(digests, located.checksum, wanted=True)
-            finding.checksum = verdict.record
-            self._apply(finding, verdict, good)
-        hashtype = self._hashtype(located)
-        if hashtype is None:
-            return True
-        digests = await self._digests(good, located.file.fid, hashtype)
-        if digests is None:
-            return False
-        file = located.file
-        of_class = self._live.view.storage_class(file.dmid, file.classid).hashtype
-        wanted = hashtype == of_class
-        verdict = rules.compare(digests, row.class_checksum, wanted=wanted)
-        if verdict.record is not None:
-            finding.class_checksum = verdict.record
-            finding.note(rules.NSUM)
-        self._apply(finding, verdict, good)
-        return True
+    async def _find_class_checksums(self, rows: Sequence[Row]) -> None:
+        fids = [row.task.fid for row in rows if row.hashtype is not None]
+        sums = await self._tasks.class_checksums(fids) if fids else {}
+        for row in rows:
+            row.class_checksum = sums.get(row.task.fid)
 
-    def _apply(
-        self, finding: Finding, verdict: rules.SumVerdict, good: set[int]
-    ) -> None:
-        for code, devid in verdict.events:
-            finding.note(code, devid)
-        finding.removed.update(verdict.bad)
-        finding.added -= set(verdict.bad)
-        good -= set(verdict.bad)
+    def _wants_reading(self, row: Row) -> bool:
+        compared = self._checks.own_checksums() or row.hashtype is not None
+        return bool(row.found) or (compared and bool(row.inspection.good))
+
+    async def work(self, row: Row) -> Checked:
+        """Read the copies of one file as far as that is wanted."""
+        if row.found:
+            await self._confirm(row)
+        if self._checks.own_checksums():
+            await self._compare_ours(row)
+        if row.hashtype is not None:
+            await self._compare_class(row, row.hashtype)
+        return self._conclude(row)
+
+    async def _confirm(self, row: Row) -> None:
+        """Only bytes with the file's checksum are taken for its copy."""
+        answers = dict(row.found)
+        good = rules.look(row.located.file.length, answers).good
+        digests = await self._digests(good, row.task.fid, OWN_HASHTYPE)
+        for devid in good:
+            digest = digests.get(devid)
+            if digest is None:
+                answers[devid] = rules.AWAY
+            elif digest != row.located.checksum:
+                answers[devid] = None
+        row.inspection.search(answers)
+
+    async def _compare_ours(self, row: Row) -> None:
+        good = row.inspection.good
+        digests = await self._digests(good, row.task.fid, OWN_HASHTYPE)
+        recorded = row.located.checksum
+        row.inspection.compare(digests, recorded, wanted=True, ours=True)
+
+    async def _compare_class(self, row: Row, hashtype: int) -> None:
+        """Record our own checksum, too, where it is missing and all copies agree."""
+        inspection, file = row.inspection, row.located.file
+        digests = await self._digests(inspection.good, file.fid, hashtype)
+        of_class = self._live.view.storage_class(file.dmid, file.classid).hashtype
+        agreed = inspection.compare(
+            digests, row.class_checksum, wanted=hashtype == of_class, ours=False
+        )
+        known = row.located.checksum or inspection.checksum
+        if agreed and known is None and digests:
+            one = min(digests)
+            ours = await self._digests([one], file.fid, OWN_HASHTYPE)
+            inspection.checksum = ours.get(one)
 
     async def _digests(
         self, devids: Collection[int], fid: int, hashtype: int
-    ) -> dict[int, Checksum] | None:
-        """The digests of these copies; None if one could not be read."""
+    ) -> dict[int, Checksum]:
+        """The digests of those copies that can be read."""
         ordered = sorted(devids)
         found = await gatherResults(
             [
@@ -384,8 +376,7 @@ class FsckWorker(QueueWorker[Row, Finding]):
             ]
         )
         pairs = zip(ordered, found, strict=True)
-        digests = {devid: one for devid, one in pairs if one is not None}
-        return digests if len(digests) == len(ordered) else None
+        return {devid: one for devid, one in pairs if one is not None}
 
     async def _digest(self, devid: int, fid: int, hashtype: int) -> Checksum | None:
         place = self._live.view.place(devid)
@@ -396,3 +387,44 @@ class FsckWorker(QueueWorker[Row, Finding]):
         except NodeFault:
             self._live.suspect(place.host.hostid)
             return None
+
+    # --- what came of it
+
+    def _conclude(self, row: Row) -> Checked:
+        verdict, task = row.inspection.conclude(), row.task
+        # What was told when the file was looked at before is not told again.
+        events = verdict.news() if task.failcount else verdict.events
+        change = CopyChange(
+            task.fid,
+            verdict.added,
+            verdict.removed,
+            verdict.checksum,
+            verdict.class_checksum,
+        )
+        return Checked(
+            task.fid,
+            verdict.seen,
+            change if verdict.changes else None,
+            tuple(FsckEvent(task.fid, code, devid) for code, devid in events),
+            verdict.replicate,
+            rules.STALLED_SECONDS if verdict.stalled else None,
+            min(task.failcount + 1, rules.MAX_FAILCOUNT) if verdict.stalled else 0,
+        )
+
+    async def report(self, reports: list[Checked]) -> None:
+        """Record what checks came to; whatever is cut short is only done once more."""
+        await self._tasks.finish_checks(reports, RELOOK_SECONDS, REPAIR_DELAY_SECONDS)
+
+    async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
+        """Let the leases begin anew."""
+        await self._tasks.keep_tasks(FSCK_TASK, fids, lease_seconds)
+
+    async def keep(self) -> None:
+        """As `QueueWorker`, also for rows whose devices are being asked."""
+        await super().keep()
+        if self._taken:
+            await self.keep_leases(sorted(self._taken), LEASE_SECONDS)
+
+    def number(self, row: Row) -> int:
+        """The fid."""
+        return row.task.fid

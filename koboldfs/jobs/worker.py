@@ -80,7 +80,8 @@ class IWorker(Interface):
 
 
 class Driver(Service):
-    """Runs one worker, while started, at the share of time it is given."""
+    """Runs one worker, while started, at the share of time that it is given at each
+    moment."""
 
     log = Logger()
 
@@ -89,7 +90,7 @@ class Driver(Service):
         worker: Any,
         clock: Any,
         *,
-        share: float = 1.0,
+        share: Callable[[], float] = lambda: 1.0,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self.worker = worker
@@ -157,7 +158,7 @@ class Driver(Service):
             if not more:
                 return
             worked = self._clock.seconds() - began
-            rest = rest_seconds(worked, self.share, LONGEST_REST_SECONDS)
+            rest = rest_seconds(worked, self.share(), LONGEST_REST_SECONDS)
             if rest > 0:
                 # Not left to the loop: its ticks are far longer than most rests.
                 self._rest = Deferred()
@@ -188,6 +189,8 @@ class QueueWorker(ABC, Generic[Row, Report]):
     name = "queue"
     #: Rows under way at once, unless the operator wants otherwise.
     parallel = 32
+    #: Rows are taken again when there is room for so many.
+    batch = 1
 
     def __init__(self, locks: ILocks | None = None) -> None:
         self.status = Status()
@@ -196,7 +199,9 @@ class QueueWorker(ABC, Generic[Row, Report]):
         self._reports: list[tuple[int, Report]] = []
         self._reporting = False
         self._taking = False
+        self._settled = False
         self._idle: list[Deferred[None]] = []
+        self._ahead: list[Deferred[None]] = []
         self._room: Deferred[None] | None = None
         self._stopping = False
 
@@ -228,10 +233,10 @@ class QueueWorker(ABC, Generic[Row, Report]):
         """Take rows if there is room, begin them, and wait for room again."""
         if self._reports and not self._reporting:
             await self._report_all()
-        room = self.parallel - len(self._under_way)
-        if room <= 0 or self._stopping:
+        if not self._has_room() or self._stopping:
             return False
-        self._taking = True
+        room = self.parallel - len(self._under_way)
+        self._taking, self._settled = True, False
         try:
             rows = await self.take(room)
             # Also while stopping: they are leased to us, nobody else would do them.
@@ -241,8 +246,8 @@ class QueueWorker(ABC, Generic[Row, Report]):
             self._taking = False
             self._tell_if_idle()
         if not rows:
-            return False
-        if len(self._under_way) >= self.parallel:
+            return self._settled
+        if not self._has_room():
             self._room = Deferred()
             await self._room
         return True
@@ -254,6 +259,34 @@ class QueueWorker(ABC, Generic[Row, Report]):
             return rows
         taken = await self._locks.take([self.number(row) for row in rows])
         return [row for row in rows if self.number(row) in taken]
+
+    def _has_room(self) -> bool:
+        room = self.parallel - len(self._under_way)
+        return room >= max(1, min(self.batch, self.parallel))
+
+    async def settle(self, reports: Sequence[tuple[int, Report]]) -> None:
+        """For `take`: rows, by their fids, that need no work after all. They are
+        reported with the others; returns when the reports before them were recorded,
+        so that whoever takes quickly is no more than one batch ahead."""
+        while self._reporting and self._reports:
+            waiter: Deferred[None] = Deferred()
+            self._ahead.append(waiter)
+            await waiter
+        self._reports += reports
+        self._settled = self._settled or bool(reports)
+        if not self._reporting:
+            Deferred.fromCoroutine(self._report_settled())
+
+    async def _report_settled(self) -> None:
+        try:
+            await self._report_all()
+        except KoboldError as error:
+            # They are kept; the next step meets the same trouble, and pauses.
+            self.status.last_error = str(error)
+        except Exception as error:
+            self.status.failed += 1
+            self.status.last_error = repr(error)
+            self.log.failure("{job}: reporting failed", job=self.name)
 
     async def keep(self) -> None:
         """See `IWorker`: what is under way, and what could not be reported yet."""
@@ -302,6 +335,7 @@ class QueueWorker(ABC, Generic[Row, Report]):
         try:
             while self._reports:
                 reports, self._reports = self._reports, []
+                self._let_on()
                 try:
                     await self.report([report for _, report in reports])
                 except KoboldError:
@@ -313,7 +347,13 @@ class QueueWorker(ABC, Generic[Row, Report]):
                 self.status.done += len(reports)
         finally:
             self._reporting = False
+            self._let_on()
             self._tell_if_idle()
+
+    def _let_on(self) -> None:
+        waiting, self._ahead = self._ahead, []
+        for one in waiting:
+            one.callback(None)
 
     def _busy(self) -> bool:
         return bool(self._under_way) or self._reporting or self._taking
@@ -325,9 +365,10 @@ class QueueWorker(ABC, Generic[Row, Report]):
                 waiter.callback(None)
 
     def _wake(self) -> None:
-        room, self._room = self._room, None
-        if room is not None:
-            room.callback(None)
+        if self._has_room() or not self._under_way:
+            room, self._room = self._room, None
+            if room is not None:
+                room.callback(None)
         self._tell_if_idle()
 
 

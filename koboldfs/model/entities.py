@@ -248,6 +248,21 @@ class FsckEvent:
 
 
 @frozen
+class Checked:
+    """What a check of one file came to. It is worth nothing when other devices than
+    `seen` are recorded by now. `change` None: nothing to be recorded. `replicate`: the
+    file is to be queued. `retry_seconds` as in `TaskDone`."""
+
+    fid: int
+    seen: tuple[int, ...] = ()
+    change: CopyChange | None = None
+    events: tuple[FsckEvent, ...] = ()
+    replicate: bool = False
+    retry_seconds: float | None = None
+    failcount: int = 0
+
+
+@frozen
 class FsckLogRow:
     """An event as it stands in the log; `utime` in Unix seconds."""
 

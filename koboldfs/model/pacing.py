@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+from attrs import define
+
 #: After the n-th failure of a replication (seconds); MogileFS's steps.
 RETRY_STEPS_SECONDS = (15, 60, 300, 1800, 3600, 7200, 14400, 28800, 86400)
 
@@ -15,6 +17,37 @@ def retry_seconds(failcount: int, random: Random) -> float:
     """
     step = RETRY_STEPS_SECONDS[min(failcount, len(RETRY_STEPS_SECONDS) - 1)]
     return step * random.uniform(0.8, 1.2)
+
+
+#: A tracker that gets more requests a second than this is not idle. Nodes that look for
+#: their tracker, and an operator who looks at a status, are fewer.
+IDLE_REQUESTS_PER_SECOND = 5.0
+#: What came is looked at again after this long (seconds).
+ATTENTION_SECONDS = 0.5
+
+
+@define
+class Attention:
+    """The share of the time that background work takes: `share` while requests come in,
+    all of it when there are none.
+
+    Being asked for the share often costs next to nothing.
+    """
+
+    share: float
+    _since: float = float("-inf")
+    _requests: int = 0
+    _now: float = 1.0
+
+    def share_at(self, seconds: float, requests: int) -> float:
+        """The share, at this time, when there were so many requests ever."""
+        passed = seconds - self._since
+        if passed >= ATTENTION_SECONDS:
+            came = requests - self._requests
+            idle = came <= IDLE_REQUESTS_PER_SECOND * passed
+            self._now = 1.0 if idle else self.share
+            self._since, self._requests = seconds, requests
+        return self._now
 
 
 def rest_seconds(worked_seconds: float, share: float, most_seconds: float) -> float:

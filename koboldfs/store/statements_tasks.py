@@ -65,6 +65,7 @@ class TaskStatements:
             .values(nexttry=unix_now() + _DELAY, failcount=bindparam("failcount"))
             .where(*those)
         )
+        self.queued_tasks = tongue.phrase(select(queue.c.fid).where(*those))
         self.drop_tasks = tongue.phrase(queue.delete().where(*those))
         some = select(queue.c.fid).where(of_kind).limit(LIMIT)
         self.some_tasks = tongue.phrase(some)
@@ -97,6 +98,10 @@ class TaskStatements:
         below = here.where(file_on.c.fid < bindparam("fid"))
         self.files_on = page(above.order_by(file_on.c.fid))
         self.newest_files_on = page(below.order_by(file_on.c.fid.desc()))
+        some = select(*columns).where(
+            file.c.fid > bindparam("fid"), file.c.fid <= bindparam("last")
+        )
+        self.files_between = tongue.phrase(some.order_by(file.c.fid).limit(LIMIT))
         self.highest_file = tongue.phrase(select(func.max(file.c.fid)))
         self.class_checksums = tongue.phrase(
             select(checksum.c.fid, checksum.c.hashtype, checksum.c.checksum).where(
@@ -107,6 +112,7 @@ class TaskStatements:
     def _log(self, tongue: Tongue) -> None:
         log = fsck_log
         later = log.c.logid > bindparam("logid")
+        settled = log.c.utime <= unix_now() - bindparam("age", type_=Integer)
         self.log_events = tongue.insert(
             log, *("fid", "evcode", "devid"), utime=unix_now()
         )
@@ -117,8 +123,10 @@ class TaskStatements:
             .limit(LIMIT)
         )
         self.clear_events = tongue.phrase(log.delete())
-        self.last_event = tongue.phrase(select(func.max(log.c.logid)))
+        self.last_event = tongue.phrase(select(func.max(log.c.logid)).where(settled))
         self.count_events = tongue.phrase(
-            select(log.c.evcode, func.count()).where(later).group_by(log.c.evcode)
+            select(log.c.evcode, func.count())
+            .where(later, log.c.logid <= bindparam("last"))
+            .group_by(log.c.evcode)
         )
         self.unix_time = tongue.phrase(select(unix_now()))

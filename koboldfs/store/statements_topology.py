@@ -99,6 +99,7 @@ class TopologyStatements:
                 statement = statement.where(table.c[key] == bindparam(key))
             return tongue.phrase(statement.with_for_update())
 
+        self.lock_setting = locked(server_settings, "field")
         self.lock_host = locked(host, "hostid")
         self.lock_domain = locked(domain, "dmid")
         self.device = tongue.phrase(

@@ -10,9 +10,10 @@ from zope.interface import implementer
 
 from koboldfs.interfaces import ITasks
 from koboldfs.model.entities import (
+    Checked,
     Checksum,
     CopyChange,
-    FsckEvent,
+    File,
     FsckLogRow,
     Located,
     Task,
@@ -103,6 +104,16 @@ class Tasks:
         """See `ITasks.highest_fid`."""
         return self._database.read("highest_fid", work.highest_fid)
 
+    def files_between(
+        self, after_fid: int, last_fid: int, limit: int
+    ) -> Awaitable[list[File]]:
+        """See `ITasks.files_between`."""
+        after, last = (max(0, min(fid, MAX_FID)) for fid in (after_fid, last_fid))
+        if limit < 1 or after >= last:
+            return succeed([])
+        steps, count = work.files_between, min(limit, MAX_TAKEN)
+        return self._database.read("files_between", steps, after, last, count)
+
     def class_checksums(self, fids: Sequence[int]) -> Awaitable[Mapping[int, Checksum]]:
         """See `ITasks.class_checksums`."""
         if not fids:
@@ -122,10 +133,12 @@ class Tasks:
             "release_copy", steps, fid, devid, frozenset(keep)
         )
 
-    def log_events(self, events: Sequence[FsckEvent]) -> Awaitable[None]:
-        """See `ITasks.log_events`. What is written twice after a lost connection is
-        two entries."""
-        return self._each(work.log_events, events)
+    def finish_checks(
+        self, checks: Sequence[Checked], relook_seconds: int, repair_seconds: int
+    ) -> Awaitable[None]:
+        """See `ITasks.finish_checks`."""
+        relook, repair = max(0, relook_seconds), max(0, repair_seconds)
+        return self._each(work.finish_checks, checks, relook, repair)
 
     def events_after(self, logid: int, limit: int) -> Awaitable[list[FsckLogRow]]:
         """See `ITasks.events_after`."""
@@ -138,9 +151,12 @@ class Tasks:
         """See `ITasks.clear_events`."""
         return self._database.write("clear_events", work.clear_events)
 
-    def tally(self, after_logid: int) -> Awaitable[tuple[int, Mapping[str, int]]]:
+    def tally(
+        self, after_logid: int, older_than_seconds: int
+    ) -> Awaitable[tuple[int, Mapping[str, int]]]:
         """See `ITasks.tally`."""
-        return self._database.read("tally", work.tally, max(0, after_logid))
+        after, age = max(0, after_logid), max(0, older_than_seconds)
+        return self._database.read("tally", work.tally, after, age)
 
     def unix_time(self) -> Awaitable[int]:
         """See `ITasks.unix_time`."""

@@ -113,6 +113,18 @@ class SmallTables:
         steps = change.set_settings
         return self._database.write("set_settings", steps, dict(values))
 
+    def change_settings(
+        self,
+        expected: Mapping[str, str | None],
+        values: Mapping[str, str | None],
+        announce: bool,
+    ) -> Awaitable[bool]:
+        """See `ITopology.change_settings`."""
+        steps, announced = change.change_settings, bool(announce)
+        return self._database.write_once(
+            "change_settings", steps, dict(expected), dict(values), announced
+        )
+
     def default_setting(self, name: str, value: str) -> Awaitable[str]:
         """See `ITopology.default_setting`."""
         steps = change.default_setting

@@ -7,9 +7,11 @@ from typing import Any
 
 from koboldfs.errors import ValueRefused
 from koboldfs.model.entities import (
+    FSCK_TASK,
+    Checked,
     Checksum,
     CopyChange,
-    FsckEvent,
+    File,
     FsckLogRow,
     Located,
     Task,
@@ -125,6 +127,14 @@ def highest_fid(sql: Statements) -> Steps[int]:
     return reply.rows[0][0] or 0
 
 
+def files_between(
+    sql: Statements, after_fid: int, last_fid: int, limit: int
+) -> Steps[list[File]]:
+    """A page of files, by fid."""
+    reply = yield sql.files_between(fid=after_fid, last=last_fid, limit=limit)
+    return [File(*row) for row in reply.rows]
+
+
 def class_checksums(sql: Statements, fids: Sequence[int]) -> Steps[dict[int, Checksum]]:
     """The checksums that classes asked for, by fid."""
     reply = yield sql.class_checksums(fids=list(fids))
@@ -186,10 +196,54 @@ def _row(fid: int, checksum: Checksum) -> Mapping[str, Any]:
     return {"fid": fid, "hashtype": checksum.hashtype, "checksum": checksum.digest}
 
 
-def log_events(sql: Statements, events: Sequence[FsckEvent]) -> Steps[None]:
-    """Append to the log of fsck."""
-    rows = [{"fid": one.fid, "evcode": one.code, "devid": one.devid} for one in events]
-    yield quiet(sql.log_events.rows(rows))
+def finish_checks(
+    sql: Statements, relook: int, repair: int, checks: Sequence[Checked]
+) -> Steps[None]:
+    """Record what checks came to; see `ITasks.finish_checks`."""
+    news = [one for one in checks if one.change or one.events or one.replicate]
+    stale: list[int] = []
+    if news:
+        news, stale = yield from _still_true(sql, news)
+    changes = [one.change for one in news if one.change]
+    if changes:
+        yield from change_copies(sql, changes)
+    events = [
+        {"fid": one.fid, "evcode": event.code, "devid": event.devid}
+        for one in news
+        for event in one.events
+    ]
+    copied = sorted(one.fid for one in news if one.replicate)
+    yield quiet(
+        sql.queue_again.rows([{"fid": fid, "delay": repair} for fid in copied]),
+        sql.log_events.rows(events),
+        sql.lease_tasks(kind=FSCK_TASK, delay=relook, fids=stale) if stale else None,
+    )
+    skipped = set(stale)
+    done = [
+        TaskDone(one.fid, one.retry_seconds, one.failcount)
+        for one in checks
+        if one.fid not in skipped
+    ]
+    yield from finish_tasks(sql, FSCK_TASK, done)
+
+
+def _still_true(
+    sql: Statements, news: Sequence[Checked]
+) -> Steps[tuple[list[Checked], list[int]]]:
+    """The checks that still say something true, and the fids of those that are to be
+    looked at again, because copies came or went. The files are locked."""
+    fids = sorted(one.fid for one in news)
+    reply = yield sql.lock_fids(fids=fids)
+    live = {row[0] for row in reply.rows}
+    reply = yield sql.queued_tasks(kind=FSCK_TASK, fids=fids)
+    ours = live & {row[0] for row in reply.rows}
+    reply = yield sql.copies_of(fids=fids)
+    recorded: dict[int, set[int]] = {}
+    for fid, devid in reply.rows:
+        recorded.setdefault(fid, set()).add(devid)
+    true = [one for one in news if one.fid in ours]
+    stale = {one.fid for one in true if set(one.seen) != recorded.get(one.fid, set())}
+    return [one for one in true if one.fid not in stale], sorted(stale)
 
 
 def events_after(sql: Statements, logid: int, limit: int) -> Steps[list[FsckLogRow]]:
@@ -206,11 +260,13 @@ def clear_events(sql: Statements) -> Steps[None]:
     yield quiet(sql.clear_events())
 
 
-def tally(sql: Statements, after_logid: int) -> Steps[tuple[int, dict[str, int]]]:
-    """The end of the log, and the events of each code."""
-    last = yield sql.last_event()
-    counts = yield sql.count_events(logid=after_logid)
+def tally(
+    sql: Statements, after_logid: int, age: int
+) -> Steps[tuple[int, dict[str, int]]]:
+    """The end of the log as it was `age` seconds ago, and the events of each code."""
+    last = yield sql.last_event(age=age)
     highest = max(after_logid, last.rows[0][0] or 0)
+    counts = yield sql.count_events(logid=after_logid, last=highest)
     return highest, {(code or "").strip(): count for code, count in counts.rows}
 
 

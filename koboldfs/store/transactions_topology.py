@@ -308,18 +308,41 @@ def setting(sql: Statements, name: str) -> Steps[str | None]:
 
 def set_setting(sql: Statements, name: str, value: str | None) -> Steps[None]:
     """Write a setting, or remove it."""
+    yield quiet(_write(sql, name, value), sql.notice())
+
+
+def _write(sql: Statements, name: str, value: str | None) -> Statement:
     if value is None:
-        yield quiet(sql.drop_setting(field=name), sql.notice())
-        return
+        return sql.drop_setting(field=name)
     row = {"field": name, "value": value}
     refuse_unfit(server_settings, row)
-    yield quiet(sql.set_setting(**row), sql.notice())
+    return sql.set_setting(**row)
 
 
 def set_settings(sql: Statements, values: Mapping[str, str | None]) -> Steps[None]:
     """Write or remove several settings, in the order of their names."""
     for name, value in sorted(values.items()):
         yield from set_setting(sql, name, value)
+
+
+def change_settings(
+    sql: Statements,
+    expected: Mapping[str, str | None],
+    values: Mapping[str, str | None],
+    announce: bool,
+) -> Steps[bool]:
+    """As `set_settings`, if the others are as expected; see
+    `ITopology.change_settings`."""
+    # Rows that are not there cannot be locked: this one is in every database.
+    yield sql.lock_setting(field="schema_version")
+    for name, value in sorted(expected.items()):
+        if (yield from setting(sql, name)) != value:
+            return False
+    for name, value in sorted(values.items()):
+        yield quiet(_write(sql, name, value))
+    if announce:
+        yield quiet(sql.notice())
+    return True
 
 
 def default_setting(sql: Statements, name: str, value: str) -> Steps[str]:

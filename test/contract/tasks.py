@@ -10,8 +10,10 @@ from koboldfs.interfaces import ITasks
 from koboldfs.model.entities import (
     FSCK_TASK,
     REBALANCE_TASK,
+    Checked,
     CopyChange,
     FsckEvent,
+    ReplicationDone,
     TaskDone,
 )
 from test.contract.store import OURS, THEIRS, StoreContract
@@ -136,7 +138,9 @@ class TasksContract(StoreContract):
             self.assertFalse(empty)
         await tasks.finish_tasks(FSCK_TASK, [])
         await tasks.change_copies([])
-        await tasks.log_events([])
+        await tasks.finish_checks([], 1, 1)
+        self.assertEqual(await tasks.files_between(5, 5, 9), [])
+        self.assertEqual(await tasks.files_between(0, 5, 0), [])
 
     # --- files on a device
 
@@ -164,6 +168,17 @@ class TasksContract(StoreContract):
         fid = await self.stored(1, "a")
         await self.upload(1, "b")
         self.assertEqual(await self.store.tasks.highest_fid(), fid)
+
+    async def test_files_between(self) -> None:
+        """Live files are walked by fid, up to an end."""
+        fids = [await self.stored(1, f"k{n}", 1, 2) for n in range(5)]
+        await self.store.files.delete(1, "k1")
+        tasks = self.store.tasks
+        page = await tasks.files_between(fids[0], fids[3], 9)
+        self.assertEqual([one.fid for one in page], fids[2:4])
+        self.assertEqual((page[0].key, page[0].length > 0), ("k2", True))
+        page = await tasks.files_between(0, 2**63, 2)
+        self.assertEqual([one.fid for one in page], [fids[0], fids[2]])
 
     # --- findings
 
@@ -228,27 +243,125 @@ class TasksContract(StoreContract):
         for fid in fids:
             self.assertEqual(len((await self.store.files.find_fid(fid)).devids), 1)
 
+    async def checked(self, *checks: Checked) -> None:
+        """They come to that."""
+        await self.store.tasks.finish_checks(checks, 2, 1)
+
+    async def queued(self, *fids: int) -> None:
+        """They are to be checked, and in work."""
+        rows = [(fid, None, None) for fid in fids]
+        await self.store.tasks.queue_tasks(FSCK_TASK, rows)
+        await self.taken()
+
+    async def test_finish_checks(self) -> None:
+        """Copies, log, replication and queue are as the checks came out."""
+        sound = await self.stored(1, "a", 1, 2)
+        bad = await self.stored(1, "b", 1, 2)
+        away = await self.stored(1, "c", 1, 2)
+        await self.queued(sound, bad, away)
+        tasks, queues = self.store.tasks, self.store.queues
+        for one in await queues.take_replications(9, LEASE_SECONDS):
+            await queues.finish_replications([ReplicationDone(one.fid)])
+        events = (FsckEvent(bad, "MISS", 2), FsckEvent(bad, "REPL"))
+        change = CopyChange(bad, (), (2,), None, THEIRS)
+        for _ in range(2):
+            await self.checked(
+                Checked(sound),
+                Checked(bad, (2, 1), change, events, replicate=True),
+                Checked(away, (1, 2), retry_seconds=1000.0, failcount=3),
+            )
+        located = await self.store.files.find_fid(bad)
+        self.assertEqual((located.devids, located.file.devcount), ((1,), 1))
+        self.assertEqual(await tasks.class_checksums([bad]), {bad: THEIRS})
+        log = [(r.code, r.devid) for r in await tasks.events_after(0, 9)]
+        self.assertEqual(log, [("MISS", 2), ("REPL", None)])
+        self.assertEqual(await tasks.count_tasks(FSCK_TASK, 9), 1)
+        self.assertEqual(await queues.take_replications(9, LEASE_SECONDS), [])
+        await self.pass_time(2)
+        rows = await queues.take_replications(9, LEASE_SECONDS)
+        self.assertEqual([row.fid for row in rows], [bad])
+        await self.pass_time(999)
+        self.assertEqual(
+            [(r.fid, r.failcount) for r in await self.taken()], [(away, 3)]
+        )
+
+    async def test_changed_while_checked(self) -> None:
+        """What was found of other copies than there are now is not recorded; the file
+        is looked at again soon, as if it had not been."""
+        fid = await self.stored(1, "a", 1, 2)
+        other = await self.stored(1, "b", 1)
+        await self.queued(fid, other)
+        tasks = self.store.tasks
+        await tasks.change_copies([CopyChange(fid, (3,), (1,))])
+        events = (FsckEvent(fid, "MISS", 1), FsckEvent(fid, "GONE"))
+        change = CopyChange(fid, (), (1, 2))
+        await self.checked(
+            Checked(fid, (1, 2), change, events, True, 1000.0, 4),
+            Checked(other, (1,), None, (FsckEvent(other, "POVI"),)),
+        )
+        located = await self.store.files.find_fid(fid)
+        self.assertEqual(sorted(located.devids), [2, 3])
+        self.assertEqual([r.fid for r in await tasks.events_after(0, 9)], [other])
+        self.assertEqual(await self.taken(), [])
+        await self.pass_time(3)
+        self.assertEqual([(r.fid, r.failcount) for r in await self.taken()], [(fid, 0)])
+
+    async def test_finished_by_others(self) -> None:
+        """What somebody else finished meanwhile, or deleted, is not told again, and
+        its copies are left to whoever removes the file."""
+        twice = await self.stored(1, "a", 1, 2)
+        gone = await self.stored(1, "b", 1, 2)
+        await self.queued(twice, gone)
+        await self.store.files.delete(1, "b")
+        tasks = self.store.tasks
+        await tasks.finish_tasks(FSCK_TASK, [TaskDone(twice)])
+        await self.checked(
+            *(
+                Checked(
+                    fid, (1, 2), CopyChange(fid, (), (1,)), (FsckEvent(fid, "MISS", 1),)
+                )
+                for fid in (twice, gone)
+            )
+        )
+        self.assertEqual(await tasks.events_after(0, 9), [])
+        self.assertEqual(await tasks.count_tasks(FSCK_TASK, 9), 0)
+        self.assertEqual(sorted(await self.store.files.devices_of(gone)), [1, 2])
+        self.assertEqual(sorted(await self.store.files.devices_of(twice)), [1, 2])
+
     # --- the log
+
+    async def told(self, *events: FsckEvent) -> None:
+        """They are in the log."""
+        fids = sorted({one.fid for one in events})
+        await self.queued(*fids)
+        for fid in fids:
+            located = await self.store.files.find_fid(fid)
+            mine = tuple(one for one in events if one.fid == fid)
+            await self.checked(Checked(fid, located.devids, None, mine))
 
     async def test_log(self) -> None:
         """Events are kept in their order, counted, and cleared; numbers go on."""
         tasks = self.store.tasks
-        self.assertEqual(await tasks.tally(0), (0, {}))
-        await tasks.log_events([FsckEvent(7, "MISS", 3), FsckEvent(7, "REPL")])
-        await tasks.log_events([FsckEvent(8, "MISS", 4)])
+        self.assertEqual(await tasks.tally(0, 0), (0, {}))
+        first, second = await self.stored(1, "a", 1), await self.stored(1, "b", 1)
+        await self.told(FsckEvent(first, "MISS", 3), FsckEvent(first, "REPL"))
+        await self.told(FsckEvent(second, "MISS", 4))
         now = await tasks.unix_time()
         log = await tasks.events_after(0, 2)
         self.assertEqual(
-            [(r.fid, r.code, r.devid) for r in log], [(7, "MISS", 3), (7, "REPL", None)]
+            [(r.fid, r.code, r.devid) for r in log],
+            [(first, "MISS", 3), (first, "REPL", None)],
         )
         self.assertLess(abs(log[0].utime - now), 30)
         (last,) = await tasks.events_after(log[1].logid, 9)
-        self.assertEqual(last.fid, 8)
-        highest, counts = await tasks.tally(0)
+        self.assertEqual(last.fid, second)
+        highest, counts = await tasks.tally(0, 0)
         self.assertEqual((highest, counts), (last.logid, {"MISS": 2, "REPL": 1}))
-        self.assertEqual((await tasks.tally(log[0].logid))[1], {"MISS": 1, "REPL": 1})
+        after = await tasks.tally(log[0].logid, 0)
+        self.assertEqual(after[1], {"MISS": 1, "REPL": 1})
+        self.assertEqual(await tasks.tally(0, 1000), (0, {}))
         await tasks.clear_events()
         self.assertEqual(await tasks.events_after(0, 9), [])
-        self.assertEqual(await tasks.tally(last.logid), (last.logid, {}))
-        await tasks.log_events([FsckEvent(9, "GONE")])
+        self.assertEqual(await tasks.tally(last.logid, 0), (last.logid, {}))
+        await self.told(FsckEvent(first, "GONE"))
         self.assertGreater((await tasks.events_after(0, 9))[0].logid, last.logid)

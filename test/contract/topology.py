@@ -234,6 +234,34 @@ class TopologyContract(StoreContract):
         self.assertEqual((settings["a"], settings["b"]), ("1", "2"))
         self.assertNotIn("old", settings)
 
+    async def test_change_settings(self) -> None:
+        """Settings are changed only while the others are as they are thought to be."""
+        topology = self.store.topology
+        await topology.set_settings({"a": "1", "old": "x"})
+        change = topology.change_settings
+        for announce in (False, True):
+            self.assertFalse(await change({"a": "2"}, {"b": "1"}, announce))
+            self.assertFalse(await change({"a": None}, {"b": "1"}, announce))
+            self.assertFalse(await change({"no": ""}, {"b": "1"}, announce))
+        self.assertTrue(
+            await change({"a": "1", "b": None}, {"b": LATIN, "old": None}, False)
+        )
+        settings = dict((await topology.load()).settings)
+        self.assertEqual((settings["a"], settings["b"]), ("1", LATIN))
+        self.assertNotIn("old", settings)
+
+    async def test_change_settings_race(self) -> None:
+        """Of all who change a setting that is not there yet, one does."""
+        other = (await self.another()).topology
+        answers = await self.together(
+            *(
+                one.change_settings({"a": None, "b": None}, {name: str(n)}, True)
+                for n in range(4)
+                for one, name in ((self.store.topology, "a"), (other, "b"))
+            )
+        )
+        self.assertEqual(answers.count(True), 1)
+
     async def test_default_setting(self) -> None:
         """The first default stays, and everybody is told what it is."""
         other = (await self.another()).topology

@@ -301,6 +301,19 @@ class MemoryDatabase:
         """See `ITopology`."""
         return dict(self.topology.settings).get(name)
 
+    async def change_settings(
+        self,
+        expected: Mapping[str, str | None],
+        values: Mapping[str, str | None],
+        announce: bool,
+    ) -> bool:
+        """See `ITopology`."""
+        settings = dict(self.topology.settings)
+        if any(settings.get(name) != value for name, value in expected.items()):
+            return False
+        await self.set_settings(values)
+        return True
+
     async def set_settings(self, values: Mapping[str, str | None]) -> None:
         """See `ITopology`."""
         for name, value in values.items():

@@ -10,8 +10,11 @@ from attrs import evolve
 
 from koboldfs.model.entities import (
     END_OF_TIME,
+    FSCK_TASK,
+    Checked,
     Checksum,
     CopyChange,
+    File,
     FsckEvent,
     FsckLogRow,
     Located,
@@ -119,6 +122,14 @@ class TaskCalls:
         await self.enter("highest_fid")
         return max(self.tables.files, default=0)
 
+    async def files_between(
+        self, after_fid: int, last_fid: int, limit: int
+    ) -> list[File]:
+        """See `ITasks`."""
+        await self.enter("files_between", after_fid, last_fid, limit)
+        files = self.tables.files
+        return [files[n] for n in sorted(files) if after_fid < n <= last_fid][:limit]
+
     async def class_checksums(self, fids: Sequence[int]) -> Mapping[int, Checksum]:
         """See `ITasks`."""
         await self.enter("class_checksums", tuple(fids))
@@ -128,6 +139,9 @@ class TaskCalls:
     async def change_copies(self, changes: Sequence[CopyChange]) -> None:
         """See `ITasks`."""
         await self.enter("change_copies", tuple(changes))
+        self._change_copies(changes)
+
+    def _change_copies(self, changes: Sequence[CopyChange]) -> None:
         tables = self.tables
         for one in changes:
             tables.file_on.update((one.fid, devid) for devid in one.added)
@@ -157,9 +171,31 @@ class TaskCalls:
         tables.files[fid] = evolve(tables.files[fid], devcount=len(recorded) - 1)
         return True
 
-    async def log_events(self, events: Sequence[FsckEvent]) -> None:
+    async def finish_checks(
+        self, checks: Sequence[Checked], relook_seconds: int, repair_seconds: int
+    ) -> None:
         """See `ITasks`."""
-        await self.enter("log_events", tuple(events))
+        await self.enter("finish_checks", tuple(checks), relook_seconds, repair_seconds)
+        tables = self.tables
+        for one in checks:
+            row = tables.tasks.get((FSCK_TASK, one.fid))
+            news = one.change or one.events or one.replicate
+            if news and row is not None and one.fid in tables.files:
+                if set(one.seen) != set(tables.devids(one.fid)):
+                    row.nexttry = self.now() + relook_seconds
+                    continue
+                self._change_copies([one.change] if one.change else [])
+                self.log(one.events)
+                if one.replicate:
+                    self.queue_again(one.fid, repair_seconds)
+            if row is not None and one.retry_seconds is None:
+                del tables.tasks[FSCK_TASK, one.fid]
+            elif row is not None:
+                row.nexttry = self.now() + round(min(one.retry_seconds, TEN_YEARS))
+                row.failcount = one.failcount
+
+    def log(self, events: Sequence[FsckEvent]) -> None:
+        """For tests: these events were found."""
         for one in events:
             self.tables.last_logid += 1
             self.tables.fsck_log.append(
@@ -178,10 +214,13 @@ class TaskCalls:
         await self.enter("clear_events")
         self.tables.fsck_log.clear()
 
-    async def tally(self, after_logid: int) -> tuple[int, Mapping[str, int]]:
+    async def tally(
+        self, after_logid: int, older_than_seconds: int
+    ) -> tuple[int, Mapping[str, int]]:
         """See `ITasks`."""
-        await self.enter("tally", after_logid)
-        log = self.tables.fsck_log
+        await self.enter("tally", after_logid, older_than_seconds)
+        latest = self.now() - older_than_seconds
+        log = [one for one in self.tables.fsck_log if one.utime <= latest]
         counts = Counter(one.code for one in log if one.logid > after_logid)
         return max((after_logid, *(one.logid for one in log))), dict(counts)
 

@@ -195,6 +195,24 @@ class TopologyCalls:
             else:
                 self.tables.settings[name] = value
 
+    async def change_settings(
+        self,
+        expected: Mapping[str, str | None],
+        values: Mapping[str, str | None],
+        announce: bool,
+    ) -> bool:
+        """See `ITopology`."""
+        await self.enter("change_settings", dict(expected), dict(values), announce)
+        settings = self.tables.settings
+        if any(settings.get(name) != value for name, value in expected.items()):
+            return False
+        for name, value in values.items():
+            if value is None:
+                settings.pop(name, None)
+            else:
+                settings[name] = value
+        return True
+
     async def default_setting(self, name: str, value: str) -> str:
         """See `ITopology`."""
         await self.enter("default_setting", name, value)

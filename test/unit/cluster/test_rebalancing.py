@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from random import Random
 
+from twisted.internet.defer import Deferred
+
+from koboldfs import job_errors
 from koboldfs.cluster.rebalancing import Rebalancing
-from test.fakes.world import World, WorldCase
+from test.fakes.world import World, WorldCase, start
 
 
 class Rows(WorldCase):
@@ -19,3 +22,16 @@ class Rows(WorldCase):
         balance = Rebalancing(store, store, live, Random(1), "vm")
         for text, targets in (("3,4", [3, 4]), ("3,x,", [3]), ("", None), (None, None)):
             self.assertEqual(balance.targets_of(text), targets)
+
+    def test_another_was_faster(self) -> None:
+        """A check that began meanwhile on another tracker is not joined."""
+        world = World.of(2)
+        store = world.store
+        balance = Rebalancing(store, store, world.live, Random(1), "vm")
+        self.run_now(balance.set_policy("from_devices=10 to_devices=20"))
+        gate = store.gates["change_settings"] = Deferred()
+        beginning = start(balance.start())
+        world.tables.settings["fsck_host"] = "other"
+        gate.callback(None)
+        self.failureResultOf(beginning, job_errors.RebalanceRunning)
+        self.assertNotIn("rebal_host", world.tables.settings)

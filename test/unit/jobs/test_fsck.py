@@ -1,64 +1,44 @@
-"""The job `fsck`: every event provoked, and runs that are interrupted."""
+"""The job `fsck`: every event provoked."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from hashlib import md5
 
-from attrs import evolve
+from attrs import define, evolve, field
 
-from koboldfs.cluster.checks import Checks, Wanted
-from koboldfs.errors import DatabaseAway
-from koboldfs.jobs.fsck import FsckWorker
-from koboldfs.model.entities import FSCK_TASK, MD5, Checksum
-from test.fakes.nodes import own_checksum
-from test.fakes.world import World, WorldCase
+from koboldfs.cluster.checks import Wanted
+from koboldfs.errors import NodeFault
+from koboldfs.jobs import fsck
+from koboldfs.model.entities import (
+    FSCK_TASK,
+    MD5,
+    Checksum,
+    CopyChange,
+    CopyStat,
+    Device,
+    Place,
+)
+from test.fakes.nodes import MemoryNodes, own_checksum
+from test.fakes.world import start
+from test.unit.jobs.fsck_case import FsckCase
 
 DATA = b"the bytes"
 
 
-class FsckCase(WorldCase):
-    """A worker over three hosts, whose files want copies on two of them."""
+@define(eq=False)
+class BadSpot(MemoryNodes):
+    """Device 10 cannot read what is near some files."""
 
-    def setUp(self) -> None:
-        """The world."""
-        self.world = World.of(3, kobold_policy="MultipleHosts(2)")
-        self.checks, self.worker = self.tracker("one")
+    bad: set[int] = field(factory=lambda: {3})
 
-    def tracker(self, name: str) -> tuple[Checks, FsckWorker]:
-        """The parts of a tracker of that name."""
-        world = self.world
-        checks = Checks(world.store, world.store, world.live, name)
-        worker = FsckWorker(
-            checks,
-            world.store,
-            world.store,
-            world.store,
-            world.copies,
-            world.live,
-            world.clock,
-        )
-        return checks, worker
-
-    def turn(self, worker: FsckWorker | None = None) -> None:
-        """Steps until nothing is left to do at once."""
-        for _ in range(20):
-            self.run_now((worker or self.worker).step())
-            self.world.clock.advance(0)
-
-    def check(self, **wanted: Any) -> None:
-        """A whole run."""
-        self.run_now(self.checks.start(Wanted(**wanted) if wanted else None))
-        self.turn()
-
-    @property
-    def events(self) -> list[tuple[str, int | None]]:
-        """The log's codes and devices."""
-        return [(one.code, one.devid) for one in self.world.tables.fsck_log]
-
-    def status(self) -> dict[str, Any]:
-        """The fields of fsck_status."""
-        fields: dict[str, Any] = self.run_now(self.checks.status())
-        return fields
+    async def stat_many(
+        self, place: Place, fids: Sequence[int]
+    ) -> dict[int, CopyStat | None]:
+        """See `INodes`."""
+        if self.bad.intersection(fids) and place.devid == 10:
+            raise NodeFault("read error")
+        return await super().stat_many(place, fids)
 
 
 class Events(FsckCase):
@@ -191,17 +171,84 @@ class Events(FsckCase):
         self.assertEqual(self.world.tables.devids(5), (10, 20))
         self.assertEqual(self.status()["running"], 0)
         self.assertEqual(list(self.world.tables.tasks), [(FSCK_TASK, 5)])
+        self.assertEqual(self.status()["stalled"], 1)
         self.lose(10)
         for _ in range(2):
             self.world.clock.advance(1001)
             self.turn()
-        self.assertEqual(self.events, [])
+        self.assertEqual(self.events, [("MISS", 10), ("REPL", None)])
         self.world.nodes.unreachable.clear()
         self.world.look()
         self.world.clock.advance(1001)
         self.turn()
         self.assertEqual(self.world.tables.tasks, {})
         self.assertEqual(self.world.tables.devids(5), (20,))
+
+    def test_moved_meanwhile(self) -> None:
+        """What was seen of copies that were moved meanwhile is forgotten; the file is
+        looked at again at once, and is well."""
+        self.world.file(5, [10, 20])
+        self.world.nodes.slow[2] = 5.0
+        self.run_now(self.checks.start())
+        step = start(self.worker.step())
+        self.lose(20)
+        self.run_now(self.world.store.change_copies([CopyChange(5, (30,), (20,))]))
+        self.world.nodes.put(self.world.place(30), 5, DATA)
+        self.world.clock.advance(5)
+        self.successResultOf(step)
+        self.assertEqual((self.events, self.world.tables.devids(5)), ([], (10, 30)))
+        self.assertEqual(self.world.tables.tasks[FSCK_TASK, 5].failcount, 0)
+        self.world.nodes.slow.clear()
+        self.world.clock.advance(3)
+        self.turn()
+        self.assertEqual((self.events, self.world.tables.tasks), ([], {}))
+
+    def test_bad_spot(self) -> None:
+        """A file that its device cannot be asked for does not hold up the others."""
+        self.world.use(BadSpot(self.world.clock))
+        for fid in range(1, 9):
+            self.world.file(fid, [10, 20])
+        self.world.look()
+        self.check()
+        self.assertEqual(list(self.world.tables.tasks), [(FSCK_TASK, 3)])
+        for questions, stalled in ((2, 4), (1, 8)):
+            self.patch(fsck, "QUESTIONS", questions)
+            self.world.clock.advance(1001)
+            self.check()
+            self.assertEqual(len(self.world.tables.tasks), stalled)
+        self.patch(fsck, "QUESTIONS", 20)
+        self.world.clock.advance(1001)
+        self.check()
+        self.assertEqual(len(self.world.tables.tasks), 1)
+
+    def test_many_bad_spots(self) -> None:
+        """A device that refuses too often is away for all of the files."""
+        self.world.use(BadSpot(self.world.clock, bad={3, 5, 9, 15}))
+        for fid in range(1, 17):
+            self.world.file(fid, [10, 20])
+        self.world.look()
+        self.patch(fsck, "QUESTIONS", 3)
+        self.check()
+        self.assertEqual(len(self.world.tables.tasks), 16)
+        self.assertEqual(self.world.tables.devids(1), (10, 20))
+
+    def test_new_device(self) -> None:
+        """A device that this tracker has not heard of yet is not taken for dead, nor
+        left out of a search."""
+        self.world.file(5, [10, 20])
+        self.world.file(6, [10, 20])
+        self.world.tables.devices[21] = Device(21, 2, "alive")
+        self.world.tables.file_on -= {(5, 20), (6, 10), (6, 20)}
+        self.world.tables.file_on.add((5, 21))
+        self.world.nodes.put(self.world.place(21), 5, DATA)
+        for devid in (10, 20):
+            self.lose(devid, 6)
+        self.world.nodes.put(self.world.place(21), 6, DATA)
+        tasks = [(5, None, None), (6, None, None)]
+        self.run_now(self.world.store.queue_tasks(FSCK_TASK, tasks))
+        self.turn()
+        self.assertEqual(self.world.tables.devids(5), (10, 21))
+        self.assertNotIn("GONE", [code for code, _ in self.events])
 
     def test_gone_meanwhile(self) -> None:
         """A file that was deleted only leaves the queue."""
@@ -225,8 +272,6 @@ class Events(FsckCase):
 
     def test_class_checksum_wrong(self) -> None:
         """A copy that differs from the row is forgotten, not the one that is right."""
-        from hashlib import md5
-
         self.world.add_class(1, "sums", hashtype=MD5)
         self.world.look()
         self.world.file(5, [10, 20], classid=1)
@@ -262,108 +307,64 @@ class Events(FsckCase):
         self.assertEqual(self.events, [("BSUM", None)])
         self.assertEqual(self.world.tables.devids(5), (10, 20))
 
+    def test_own_checksum_beside_the_class(self) -> None:
+        """When copies are read for their class and agree, ours is recorded, too."""
+        self.world.add_class(1, "sums", hashtype=MD5)
+        self.world.look()
+        self.world.file(5, [10, 20], classid=1, checksum=False)
+        self.check()
+        self.assertEqual(self.events, [("NSUM", None)])
+        self.assertEqual(self.world.tables.own_checksums[5], own_checksum(DATA))
+        self.assertEqual(len(self.world.asked("digest")), 3)
+
+    def test_other_type(self) -> None:
+        """A recorded checksum of another type than is wanted is told."""
+        self.world.file(5, [10, 20])
+        self.world.tables.class_checksums[5] = Checksum(2, bytes(20))
+        self.world.tables.settings["fsck_checksum"] = "MD5"
+        self.check()
+        self.assertEqual(self.events, [("BALG", None)])
+
+    def test_copies_differ(self) -> None:
+        """Without a recorded checksum nobody can tell which copy is right."""
+        self.world.file(5, [10, 20], checksum=False)
+        self.world.nodes.damage(self.world.place(10), 5)
+        self.world.tables.settings["fsck_checksum"] = "SHA-1"
+        self.check()
+        self.assertEqual(self.events, [("MSUM", None)])
+        self.assertEqual(self.world.tables.devids(5), (10, 20))
+
+    def test_unreadable_found_copy(self) -> None:
+        """A copy that was found and could not be read may be the file: not GONE."""
+        self.world.file(5, [10, 20])
+        self.lose(20)
+        self.world.tables.file_on.discard((5, 10))
+        self.world.nodes.failing["digest"] = [NodeFault("read error")]
+        self.check()
+        codes = [code for code, _ in self.events]
+        self.assertEqual(codes, ["POVI", "BCNT", "MISS", "SRCH"])
+        self.assertEqual(self.world.tables.devids(5), (20,))
+        self.world.clock.advance(1001)
+        self.turn()
+        self.assertEqual(self.world.tables.devids(5), (10,))
+
+    def test_device_went_while_reading(self) -> None:
+        """A device that is not in the picture any more has no digest to give."""
+        self.world.file(5, [10, 20])
+        self.run_now(self.checks.start(Wanted(own_checksums=True)))
+        self.world.nodes.slow[2] = 1.0
+        step = start(self.worker.step())
+        del self.world.tables.devices[20]
+        start(self.world.live.refresh())
+        self.world.clock.advance(1)
+        self.successResultOf(step)
+        self.assertEqual(self.world.tables.tasks[FSCK_TASK, 5].failcount, 1)
+        self.assertEqual(self.world.tables.devids(5), (10, 20))
+
     def test_unreadable_copy(self) -> None:
         """A copy that cannot be read stalls the file; it is no wrong one."""
-        from koboldfs.errors import NodeFault
-
         self.world.file(5, [10, 20])
         self.world.nodes.failing["digest"] = [NodeFault("read error")]
         self.check(own_checksums=True)
         self.assertEqual(self.world.tables.devids(5), (10, 20))
         self.assertEqual(self.world.tables.tasks[FSCK_TASK, 5].failcount, 1)
-
-
-class Runs(FsckCase):
-    """Where it stands."""
-
-    def setting(self, name: str) -> str | None:
-        """A setting of the database."""
-        return self.world.tables.settings.get(name)
-
-    def test_policy_only(self) -> None:
-        """No node is asked."""
-        self.world.file(5, [10])
-        self.run_now(self.checks.reset(policy_only=True, after_fid=0, wanted=Wanted()))
-        self.check()
-        self.assertEqual([code for code, _ in self.events], ["POVI", "REPL"])
-        self.assertEqual(self.world.asked("stat"), [])
-
-    def test_scope(self) -> None:
-        """Only the files that are meant are checked; the next run is over all."""
-        self.world.add_class(1, "c")
-        self.world.look()
-        for fid, key, classid in ((5, "a/1", 0), (6, "a/2", 1), (7, "b/1", 1)):
-            self.world.file(fid, [10], key=key, classid=classid)
-        self.check(domain="d", class_name="c", prefix="a/")
-        checked = {one.fid for one in self.world.tables.fsck_log}
-        self.assertEqual(checked, {6})
-        self.assertEqual(self.status()["prefix"], "a/")
-        self.check()
-        self.assertEqual({one.fid for one in self.world.tables.fsck_log}, {5, 6, 7})
-        self.assertNotIn("prefix", self.status())
-
-    def test_pages(self) -> None:
-        """Files are queued in pages, no more than the settings let wait."""
-        self.world.tables.settings["queue_rate_for_fsck"] = "2"
-        for fid in range(1, 12):
-            self.world.file(fid, [10, 20])
-        self.run_now(self.checks.start())
-        self.worker.want(0)
-        self.worker.parallel = 0
-        self.run_now(self.worker.step())
-        self.assertEqual(self.world.tables.tasks, {})
-        self.worker.want(1)
-        self.turn()
-        self.assertEqual(self.status()["fids_checked"], 11)
-        self.assertEqual(self.setting("fsck_highest_fid_checked"), "11")
-        self.assertIsNone(self.setting("fsck_host"))
-
-    def test_killed_and_resumed(self) -> None:
-        """Another tracker goes on: no file is left out, also when the first died
-        between queueing and writing down where it stands."""
-        for fid in range(1, 8):
-            self.world.file(fid, [10])
-        self.world.tables.settings["queue_rate_for_fsck"] = "3"
-        self.run_now(self.checks.start())
-        self.world.store.failing["set_settings"] = [DatabaseAway()]
-        self.failureResultOf_step()
-        self.assertIsNone(self.setting("fsck_highest_fid_checked"))
-        self.run_now(self.checks.stop())
-        checks, worker = self.tracker("two")
-        self.run_now(checks.start())
-        self.turn(worker)
-        self.assertEqual(
-            {one.fid for one in self.world.tables.fsck_log}, set(range(1, 8))
-        )
-        self.assertEqual(self.status()["running"], 0)
-
-    def failureResultOf_step(self) -> None:
-        """A step that the database does not let happen."""
-        self.fail_now(self.worker.step(), DatabaseAway)
-
-    def test_others_queue(self) -> None:
-        """A tracker that is not `fsck_host` queues nothing, but takes its share."""
-        self.world.file(5, [10])
-        self.run_now(self.checks.start())
-        _, worker = self.tracker("two")
-        self.turn(worker)
-        self.assertEqual(self.world.tables.tasks, {})
-        self.run_now(self.world.store.queue_tasks(FSCK_TASK, [(5, None, None)]))
-        self.turn(worker)
-        self.assertEqual([code for code, _ in self.events], ["POVI", "REPL"])
-
-    def test_sums(self) -> None:
-        """Events are added up, also those of a log that was cleared."""
-        self.world.file(5, [10])
-        self.check()
-        self.assertEqual(self.status()["num_POVI"], 1)
-        self.run_now(self.checks.clear_log())
-        self.assertEqual(self.status()["num_POVI"], 1)
-        self.assertEqual(self.setting("fsck_sum_evcount_POVI"), "1")
-        self.check()
-        self.assertEqual(self.status()["num_POVI"], 1)
-
-    def test_leases(self) -> None:
-        """What is under way is kept."""
-        self.run_now(self.worker.keep_leases([5], 30))
-        self.assertEqual(self.world.called("keep_tasks"), [(FSCK_TASK, (5,), 30)])

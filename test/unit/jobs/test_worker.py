@@ -27,6 +27,7 @@ class Digger(QueueWorker[int, str]):
     def __init__(self, locks: MemoryLocks | None = None) -> None:
         super().__init__(locks)
         self.rows: list[int] = []
+        self.easy: list[int] = []
         self.asked: list[int] = []
         self.begun: list[int] = []
         self.ends: dict[int, Deferred[None]] = {}
@@ -37,11 +38,13 @@ class Digger(QueueWorker[int, str]):
         self.kept: list[tuple[list[int], int]] = []
 
     async def take(self, limit: int) -> list[int]:
-        """Rows in order."""
+        """Rows in order; some that need no work."""
         self.asked.append(limit)
         if self.hold_take is not None:
             await self.hold_take
         taken, self.rows = self.rows[:limit], self.rows[limit:]
+        easy, self.easy = self.easy[:limit], self.easy[limit:]
+        await self.settle([(row, f"easy {row}") for row in easy])
         return taken
 
     async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
@@ -248,6 +251,28 @@ class QueueWorkers(WorldCase):
         self.worker.end(2)
         self.assertEqual(self.worker.reported, [["done 2"]])
 
+    def test_room_for_a_batch(self) -> None:
+        """A worker that takes batches waits until there is room for one; with nothing
+        under way, or with fewer wanted than that, it does not wait for ever."""
+        self.worker.batch = 2
+        self.worker.rows = [1, 2, 3, 4, 5, 6, 7]
+        step = self.step()
+        self.worker.end(1)
+        self.assertNoResult(step)
+        self.worker.end(3)
+        self.assertIs(self.successResultOf(step), True)
+        step = self.step()
+        self.assertEqual(self.worker.asked, [3, 2])
+        self.worker.parallel = 1
+        self.worker.end(2, 4)
+        self.assertNoResult(step)
+        self.worker.end(5)
+        self.successResultOf(step)
+        step = self.step()
+        self.worker.want(0)
+        self.worker.end(6)
+        self.successResultOf(step)
+
     def test_want(self) -> None:
         """Operators say how much: 0 pauses, 2 is twice the usual."""
         self.worker.rows = [1, 2, 3, 4, 5, 6, 7]
@@ -259,6 +284,51 @@ class QueueWorkers(WorldCase):
         self.assertEqual(self.worker.asked, [6])
         self.worker.want(1)
         self.assertIs(self.successResultOf(self.step()), False)
+
+    # --- rows that need no work
+
+    def test_settled(self) -> None:
+        """They are only reported; there may be more at once."""
+        self.worker.easy = [1, 2, 3, 4]
+        self.assertIs(self.successResultOf(self.step()), True)
+        self.assertIs(self.successResultOf(self.step()), True)
+        self.assertIs(self.successResultOf(self.step()), False)
+        self.assertEqual(
+            self.worker.reported, [["easy 1", "easy 2", "easy 3"], ["easy 4"]]
+        )
+        self.assertEqual((self.worker.begun, self.worker.status.done), ([], 4))
+
+    def test_settled_one_batch_ahead(self) -> None:
+        """The next ones are taken while they are being reported, and then no more."""
+        hold = self.worker.hold_report = Deferred()
+        self.worker.easy = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+        self.successResultOf(self.step())
+        self.successResultOf(self.step())
+        step = self.step()
+        self.assertNoResult(step)
+        done = start(self.worker.stop())
+        self.assertNoResult(done)
+        self.worker.hold_report = None
+        hold.callback(None)
+        self.assertIs(self.successResultOf(step), True)
+        self.assertEqual([len(some) for some in self.worker.reported], [3, 3, 3])
+        self.successResultOf(done)
+
+    def test_settled_and_not_reported(self) -> None:
+        """When the database does not take it, the next step says it again; a defect is
+        logged, and the rows will be taken again."""
+        self.worker.easy = [1]
+        self.worker.refuse = [DatabaseAway()]
+        self.assertIs(self.successResultOf(self.step()), True)
+        self.assertIn("not reachable", self.worker.status.last_error)
+        self.run_now(self.worker.keep())
+        self.assertEqual(self.worker.kept, [([1], LEASE_SECONDS)])
+        self.successResultOf(self.step())
+        self.assertEqual(self.worker.reported, [["easy 1"]])
+        self.worker.easy, self.worker.refuse = [2], [ZeroDivisionError("oops")]
+        self.successResultOf(self.step())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.worker.status.failed, 1)
 
     def test_stop_when_idle(self) -> None:
         """With nothing under way stopping fires at once, and no row is taken."""

@@ -109,15 +109,24 @@ class Drivers(WorldCase):
         """A worker with half of the time rests as long as it worked."""
         self.worker.answers = [True] * 10
         self.worker.step_seconds = 1.0
-        self.start(share=0.5)
+        self.start(share=lambda: 0.5)
         self.clock.pump([0.25] * 30)
         self.assertEqual(self.worker.began, [0.5, 2.5, 4.5, 6.5])
+
+    def test_share_changes(self) -> None:
+        """It may be another one after each unit."""
+        shares = [1.0, 0.5, 0.5, 1.0, 1.0, 1.0]
+        self.worker.answers = [True] * 10
+        self.worker.step_seconds = 1.0
+        self.start(share=lambda: shares.pop(0))
+        self.clock.pump([0.25] * 26)
+        self.assertEqual(self.worker.began, [0.5, 1.5, 3.5, 5.5, 6.5])
 
     def test_short_rests(self) -> None:
         """A rest that is shorter than a tick lasts as long as it should."""
         self.worker.answers = [True] * 1000
         self.worker.step_seconds = 0.01
-        self.start(share=0.5)
+        self.start(share=lambda: 0.5)
         self.clock.pump([0.01] * 150)
         self.assertApproximates(len(self.worker.began), 50, 2)
 
@@ -125,7 +134,7 @@ class Drivers(WorldCase):
         """However long a unit took, the rest has a bound."""
         self.worker.answers = [True, True]
         self.worker.step_seconds = 100.0
-        self.start(share=0.1)
+        self.start(share=lambda: 0.1)
         self.clock.pump([0.5] * 230)
         self.assertEqual(self.worker.began, [0.5, 100.5 + LONGEST_REST_SECONDS])
 
@@ -133,7 +142,7 @@ class Drivers(WorldCase):
         """Who rests does not keep anybody waiting at the end."""
         self.worker.answers = [True] * 10
         self.worker.step_seconds = 4.0
-        self.start(share=0.5)
+        self.start(share=lambda: 0.5)
         self.clock.pump([0.5] * 10)
         self.successResultOf(start(self.driver.stopService()))
         self.assertEqual(self.clock.getDelayedCalls(), [])

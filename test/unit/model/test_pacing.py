@@ -6,7 +6,13 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.model.pacing import RETRY_STEPS_SECONDS, rest_seconds, retry_seconds
+from koboldfs.model.pacing import (
+    ATTENTION_SECONDS,
+    RETRY_STEPS_SECONDS,
+    Attention,
+    rest_seconds,
+    retry_seconds,
+)
 
 
 class FixedRandom(Random):
@@ -61,3 +67,29 @@ class Rests(SynchronousTestCase):
     def test_longest(self) -> None:
         """However long a unit took, the rest has a bound."""
         self.assertEqual(rest_seconds(1000.0, 0.1, 5.0), 5.0)
+
+
+class Requests(SynchronousTestCase):
+    """`Attention`."""
+
+    def test_idle_and_busy(self) -> None:
+        """All of the time when nothing comes, the share while requests do."""
+        attention = Attention(0.5)
+        self.assertEqual(attention.share_at(10.0, 7), 1.0)
+        self.assertEqual(attention.share_at(10.0 + ATTENTION_SECONDS, 700), 0.5)
+        self.assertEqual(attention.share_at(11.5, 700), 1.0)
+
+    def test_now_and_then(self) -> None:
+        """A request now and then is no load."""
+        attention = Attention(0.25)
+        for second in range(20):
+            self.assertEqual(attention.share_at(float(second), 3 * second), 1.0)
+        self.assertEqual(attention.share_at(20.0, 1000), 0.25)
+
+    def test_not_at_once(self) -> None:
+        """What came is looked at only now and then."""
+        attention = Attention(0.5)
+        attention.share_at(10.0, 0)
+        self.assertEqual(attention.share_at(10.1, 900), 1.0)
+        self.assertEqual(attention.share_at(10.6, 900), 0.5)
+        self.assertEqual(attention.share_at(10.7, 900), 0.5)

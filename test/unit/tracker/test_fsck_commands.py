@@ -14,7 +14,7 @@ class Exchanges(ExchangeCase):
         """An empty log, and one with entries; what is not known is left out."""
         self.assert_replies({"fsck_getlog": "OK row_count=0"})
         events = [FsckEvent(25, "MISS", 5), FsckEvent(25, "REPL")]
-        start(self.city.tasks.log_events(events))
+        self.city.tasks.log(events)
         fields = self.city.done("fsck_getlog after_logid=0")
         self.assertEqual(fields["row_count"], "2")
         self.assertEqual(fields["row_1_evcode"], "MISS")
