@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import click
 
 from koboldfs.cli import output
 from koboldfs.cli.admin import ask
-from koboldfs.cli.context import WORD, Context, pass_context, tracker_options
+from koboldfs.cli.context import WORD, Context, Failed, pass_context, tracker_options
 
 #: What the codes of the log mean.
 EVENTS = {
@@ -29,6 +30,8 @@ EVENTS = {
     "BALG": "the checksum was of another type",
 }
 _TIMES = ("start_time", "stop_time", "current_time")
+#: How often whoever waits for the end asks (seconds).
+POLL_SECONDS = 1.0
 
 
 @click.group()
@@ -70,13 +73,75 @@ def _scope(
 @fsck.command("start")
 @tracker_options
 @scope_options
+@click.option("--wait", is_flag=True, help="Wait until it is over (see fsck wait).")
 @pass_context
-def fsck_start(context: Context, /, **scope: Any) -> None:
+def fsck_start(context: Context, /, wait: bool, **scope: Any) -> None:
     """Start checking, or go on where it was stopped.
 
     With an option that says which files, the check begins anew with these.
     """
-    ask(context, "fsck_start", **_scope(**scope))
+    if not wait:
+        ask(context, "fsck_start", **_scope(**scope))
+        return
+    with context.tracker() as tracker:
+        tracker.ask("fsck_start", _scope(**scope))
+    _wait(context)
+
+
+@fsck.command("wait")
+@tracker_options
+@pass_context
+def fsck_wait(context: Context) -> None:
+    """Wait until the check is over, and show what it found.
+
+    Not done (exit status 1) if it was stopped before its end. Files whose nodes are
+    away were looked at as far as possible; they are looked at again later.
+    """
+    _wait(context)
+
+
+def _wait(context: Context) -> None:
+    shown = not context.json and sys.stdout.isatty() and sys.stderr.isatty()
+    with context.tracker() as tracker:
+        while (fields := tracker.ask("fsck_status")).get("running") == "1":
+            if shown:
+                click.echo(f"\r{progress_text(fields)}\x1b[K", nl=False, err=True)
+            time.sleep(POLL_SECONDS)
+    if shown:
+        click.echo("\r\x1b[K", nl=False, err=True)
+    if context.json:
+        output.write_json({n: output.word_text(v) for n, v in fields.items()})
+    else:
+        _show(fields)
+    position, end = (_number(fields, n) for n in ("max_fid_checked", "end_fid"))
+    if position < end:
+        raise Failed("the check was stopped before its end: start it to go on.")
+
+
+def progress_text(fields: Mapping[str, str]) -> str:
+    """Of a status, what somebody who waits wants to know."""
+    parts = [f"{_number(fields, 'fids_checked'):,} files checked"]
+    if "fids_per_second" in fields:
+        parts.append(f"{output.word_shown(fields['fids_per_second'])} a second")
+    if "seconds_left" in fields:
+        parts.append(f"{duration_text(_number(fields, 'seconds_left'))} left")
+    return ", ".join(parts)
+
+
+def _number(fields: Mapping[str, str], name: str) -> int:
+    text = fields.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
+def duration_text(seconds: int) -> str:
+    """A time for people, in its two largest units: ``2 h 5 min``."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    parts: list[str] = []
+    for name, size in units:
+        count, seconds = divmod(seconds, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])
 
 
 @fsck.command("stop")
@@ -110,16 +175,21 @@ def fsck_reset(
 @tracker_options
 @pass_context
 def fsck_status(context: Context) -> None:
-    """Show how far it is and what it found."""
+    """Show how far it is, how fast, how long it will take, and what it found."""
     fields = ask(context, "fsck_status")
-    if context.json:
-        return
+    if not context.json:
+        _show(fields)
+
+
+def _show(fields: Mapping[str, str]) -> None:
     rows = []
     for name in ("running", "host", "max_fid_checked", "end_fid", "policy_only"):
         rows.append((name.replace("_", " "), fields.get(name)))
-    for name in ("fids_checked", "queued", "fids_per_second", "seconds_left"):
+    for name in ("fids_checked", "queued", "stalled", "fids_per_second"):
         if name in fields:
             rows.append((name.replace("_", " "), fields[name]))
+    if "seconds_left" in fields:
+        rows.append(("time left", duration_text(_number(fields, "seconds_left"))))
     for name in ("domain", "class", "prefix", "own_checksums"):
         if name in fields:
             rows.append((f"only {name}", output.word_shown(fields[name])))

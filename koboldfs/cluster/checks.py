@@ -131,7 +131,8 @@ class Checks:
         elif await self._finished(settings):
             policy_only = _true(settings, POLICY_ONLY)
             values = await self._anew(settings, policy_only, 0, Wanted())
-        elif END not in settings:
+        elif START_TIME not in settings:
+            # After a reset, or the first of all.
             values = {END: await self._tasks.highest_fid()}
         now = await self._tasks.unix_time()
         limited = values.get(SCOPE_TIME) if POSITION in values else _about(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -63,8 +64,11 @@ class Checks:
     def test_repairs(self: Any) -> None:
         """What is broken on the disks and in the tables is found, told and mended."""
         cluster = self.cluster(3)
-        keys = self.fill(cluster, 7)
-        miss, short, nopa, bcnt, gone, rotten, _ = keys
+        with cluster.tracker() as tracker:
+            wanted_sums = {"class": "sums", "mindevcount": 2, "hashtype": "MD5"}
+            tracker.ask("create_class", domain=DOMAIN, **wanted_sums)
+        keys = self.fill(cluster, 9)
+        miss, short, nopa, bcnt, gone, rotten, povi, nsum, _ = keys
         cluster.copies(miss)[0].unlink()
         cluster.copies(short)[0].write_bytes(b"short")
         for copy in cluster.copies(gone):
@@ -75,12 +79,23 @@ class Checks:
         self.execute(cluster, f"delete from file_on where fid = {fid}")
         fid = self.fid(cluster, bcnt)
         self.execute(cluster, f"update file set devcount = 9 where fid = {fid}")
+        fid = self.fid(cluster, povi)
+        one = f"(select min(devid) from file_on where fid = {fid})"
+        self.execute(
+            cluster, f"delete from file_on where fid = {fid} and devid = {one}"
+        )
+        with cluster.tracker() as tracker:
+            tracker.ask("updateclass", domain=DOMAIN, key=nsum, **{"class": "sums"})
         with cluster.tracker() as tracker:
             tracker.ask("fsck_start", own_checksums=1)
         status = self.finished(cluster)
-        for code in "NOPA SRCH FOND MISS BLEN BCNT GONE BSUM REPL".split():
-            self.assertIn(f"num_{code}", status, status)
-        self.assertEqual(status["num_GONE"], "1")
+        found = {name: int(n) for name, n in status.items() if name[:4] == "num_"}
+        codes = "NOPA POVI BCNT MISS BLEN SRCH FOND GONE BSUM NSUM REPL".split()
+        self.assertEqual(set(found), {f"num_{code}" for code in codes}, status)
+        wanted = {"NOPA": 1, "MISS": 4, "BLEN": 1, "SRCH": 2, "FOND": 3, "GONE": 1}
+        wanted |= {"BSUM": 1, "NSUM": 1}
+        for code, count in wanted.items():
+            self.assertEqual(found[f"num_{code}"], count, code)
         self.assertEqual(status["fids_checked"], str(len(keys)))
         for number, key in enumerate(keys):
             if key == gone:
@@ -90,24 +105,71 @@ class Checks:
             self.assertEqual({c.read_bytes() for c in copies}, {bytes_of(number)}, key)
         with cluster.tracker() as tracker:
             log = tracker.ask("fsck_getlog")
-        self.assertGreater(int(log["row_count"]), 9)
+            self.assertEqual(int(log["row_count"]), sum(found.values()))
+            digest = hashlib.md5(bytes_of(keys.index(nsum))).hexdigest()
+            info = tracker.ask("file_info", domain=DOMAIN, key=nsum)
+            self.assertEqual(info["checksum"], f"MD5:{digest}")
+            # Nothing is left to be found but the file that is gone.
+            tracker.ask("fsck_start")
+        status = self.finished(cluster)
+        left = {name for name in status if name[:4] == "num_"}
+        self.assertEqual(left, {"num_NOPA", "num_SRCH", "num_GONE"}, status)
+
+    def test_node_away(self: Any) -> None:
+        """Copies on a node that does not answer are not forgotten, and hold up nothing;
+        they are looked at when it is back."""
+        cluster = self.cluster(3)
+        keys = self.fill(cluster, 30)
+        first, last = cluster.nodes[0], cluster.nodes[2]
+        (mine,) = [c for c in cluster.copies(keys[0]) if first.folder in c.parents]
+        mine.unlink()
+        last.kill()
+        with cluster.tracker() as tracker:
+            tracker.ask("fsck_start")
+        status = self.finished(cluster)
+        self.assertEqual(status["fids_checked"], "30")
+        self.assertEqual(status["stalled"], "30")
+        self.assertEqual(status["num_MISS"], "1")
+        self.assertNotIn("num_GONE", status)
+        with cluster.tracker() as tracker:
+            for key in keys[1:]:
+                found = tracker.ask("file_info", domain=DOMAIN, key=key)
+                self.assertEqual(found["devcount"], "3")
+        last.start()
+        cluster.wait_ready()
+        self.execute(cluster, "update file_to_queue set nexttry = 0")
+
+        def empty() -> bool:
+            with cluster.tracker() as tracker:
+                return bool(tracker.ask("fsck_status")["queued"] == "0")
+
+        wait_until(empty, CHECK_SECONDS, "the stalled files are checked")
+        cluster.wait_copies(keys[0], 3, CHECK_SECONDS)
 
     def test_killed_in_the_middle(self: Any) -> None:
         """A check whose tracker is killed goes on to the last file when it is back."""
         cluster = self.cluster(2)
         keys = self.fill(cluster, FILES)
         with cluster.tracker() as tracker:
-            tracker.ask("set_server_setting", key="queue_rate_for_fsck", value="10")
-        for key in keys[::50]:
+            tracker.ask("set_server_setting", key="queue_rate_for_fsck", value="2")
+        for key in keys[::10]:
             cluster.copies(key)[0].unlink()
         first = cluster.nodes[0]
         with first.tracker() as tracker:
             tracker.ask("fsck_start")
+
+            def begun() -> int:
+                status = tracker.ask("fsck_status")
+                self.assertEqual(status["running"], "1")
+                return int(status["fids_checked"])
+
+            wait_until(begun, CHECK_SECONDS, "some files are checked", 0.0)
             first.kill()
         first.start()
         cluster.wait_ready()
         status = self.finished(cluster)
-        self.assertEqual(status["num_MISS"], str(len(keys[::50])))
+        self.assertEqual(status["num_MISS"], str(len(keys[::10])))
+        self.assertEqual(status["fids_checked"], str(len(keys)))
         self.assertEqual(int(status["max_fid_checked"]), int(status["end_fid"]))
 
     def test_drain_and_surplus(self: Any) -> None:

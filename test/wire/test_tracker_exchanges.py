@@ -10,6 +10,7 @@ from __future__ import annotations
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from koboldfs.model.entities import FsckEvent
 from koboldfs.tracker.plain_commands import CrashOnPurpose
 from koboldfs.tracker.protocol import TrackerProtocol
 from test.fakes.city import City
@@ -181,6 +182,70 @@ LIFE: Script = (
     (b"delete_domain domain=d+1", b"OK domain=d+1"),
 )
 
+_STATUS = (
+    b"OK running=%d&host=%s&max_fid_checked=%d&policy_only=%d&end_fid=0"
+    b"&start_time=%d&stop_time=%d&current_time=1800000000&max_logid=%d"
+    b"%s&queued=0&stalled=0&fids_checked=0%s"
+)
+_NOW = 1800000000
+
+#: fsck, as MogileFS's tracker was recorded to answer, with our further fields.
+CHECKS: Script = (
+    (b"fsck_getlog", b"OK row_count=0"),
+    (b"fsck_reset policy_only=1&startpos=5", b"OK "),
+    (b"fsck_status", _STATUS % (0, b"", 5, 1, 0, 0, 0, b"", b"")),
+    (b"fsck_reset", b"OK "),
+    (b"fsck_start", b"OK "),
+    (b"fsck_start", b"ERR fsck_running fsck+is+already+running"),
+    (
+        b"fsck_status",
+        _STATUS
+        % (
+            *(1, b"vm", 0, 0, _NOW, 0, 0),
+            *(b"", b"&seconds_left=0&fids_per_second=0.0"),
+        ),
+    ),
+    (
+        b"rebalance_start",
+        b"ERR fsck_running fsck+running%3B+cannot+run+rebalance+at+same+time",
+    ),
+    (b"fsck_stop", b"OK "),
+    (b"fsck_stop", b"OK "),
+    (
+        b"fsck_status",
+        _STATUS % (*(0, b"", 0, 0, _NOW, _NOW, 0), *(b"", b"&fids_per_second=0.0")),
+    ),
+    (b"fsck_clearlog", b"OK "),
+    (b"fsck_start domain=d9", b"ERR unreg_domain Domain+name+invalid/not+found"),
+    (b"fsck_reset domain=d1&class=c9", b"ERR unreg_class unreg_class"),
+    (b"fsck_reset prefix=a", b"ERR no_domain No+domain+provided"),
+    (b"fsck_reset domain=d1&class=c1&prefix=a%2Fb&own_checksums=1", b"OK "),
+    (
+        b"fsck_status",
+        _STATUS
+        % (
+            *(0, b"", 0, 0, 0, 0, 0),
+            *(b"", b"&domain=d1&class=c1&prefix=a/b&own_checksums=1"),
+        ),
+    ),
+)
+#: What was found, page by page.
+LOG: Script = (
+    (
+        b"fsck_getlog",
+        (
+            b"OK row_count=2&row_1_logid=1&row_1_utime=1800000000&row_1_fid=25"
+            b"&row_1_evcode=MISS&row_1_devid=5&row_2_logid=2&row_2_utime=1800000000"
+            b"&row_2_fid=25&row_2_evcode=REPL"
+        ),
+    ),
+    (b"fsck_getlog after_logid=2", b"OK row_count=0"),
+    (
+        b"fsck_status",
+        _STATUS % (0, b"", 0, 0, 0, 0, 2, b"&num_MISS=1&num_REPL=1", b""),
+    ),
+)
+
 
 class Exchanges(SynchronousTestCase):
     """The same bytes come back however they were cut."""
@@ -240,6 +305,16 @@ class Exchanges(SynchronousTestCase):
         for end in (b"\n", b"\r\n"):
             self.play_apart(City(), LIFE, end)
             self.play_together(City(), LIFE, end)
+
+    def test_checks(self) -> None:
+        """The commands of fsck, and its log."""
+        for end in (b"\n", b"\r\n"):
+            self.play_apart(City.furnished(), CHECKS, end)
+            self.play_together(City.furnished(), CHECKS, end)
+            city = City.furnished()
+            city.tasks.log([FsckEvent(25, "MISS", 5), FsckEvent(25, "REPL")])
+            self.play_apart(city, LOG, end)
+            self.play_together(city, LOG, end)
 
     def test_half_closed(self) -> None:
         """All at once, and the client's side closed behind it."""

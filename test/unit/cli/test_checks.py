@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from koboldfs.cli import checks
 from test.unit.cli.case import CommandCase
 
 
@@ -18,6 +19,54 @@ class CheckTests(CommandCase):
         self.assertIn("a copy was missing", text)
         self.assertIn("XYZZ", text)
         self.assertEqual(self.json("fsck", "status")["end_fid"], "9")
+
+    def test_fsck_progress(self) -> None:
+        """The rate, and the time that is left, for people."""
+        self.tracker(
+            fsck_status=b"OK running=1&max_fid_checked=3&end_fid=9&fids_checked=3"
+            b"&queued=5&stalled=2&fids_per_second=1234.5&seconds_left=7384"
+            b"&domain=d&own_checksums=1\r\n"
+        )
+        text = self.done("fsck", "status").stdout
+        for part in ("1234.5", "2 h 3 min", "stalled", "only domain"):
+            self.assertIn(part, text)
+
+    def test_progress_line(self) -> None:
+        """What is said to somebody who waits; a tracker of MogileFS says less."""
+        self.assertEqual(checks.progress_text({}), "0 files checked")
+        fields = {"fids_checked": "1234", "fids_per_second": "5.0"}
+        text = checks.progress_text({**fields, "seconds_left": "61"})
+        self.assertEqual(text, "1,234 files checked, 5.0 a second, 1 min 1 s left")
+
+    def test_durations(self) -> None:
+        """The two largest units, without those that are 0."""
+        for seconds, text in (
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3605, "1 h 5 s"),
+            (90061, "1 d 1 h"),
+        ):
+            self.assertEqual(checks.duration_text(seconds), text)
+
+    def test_fsck_wait(self) -> None:
+        """Ask until it is over, then show what it found."""
+        self.patch(checks, "POLL_SECONDS", 0.0)
+        status = b"OK running=%d&max_fid_checked=%d&end_fid=9&num_MISS=2\r\n"
+        replies = [status % (1, 5), status % (1, 9), status % (0, 9)] * 2
+        server = self.tracker(
+            fsck_start=b"OK \r\n", fsck_status=lambda line: replies.pop(0)
+        )
+        text = self.done("fsck", "start", "--only-domain", "d", "--wait").stdout
+        self.assertIn("a copy was missing", text)
+        self.assertEqual(server.lines, ["fsck_start domain=d"] + ["fsck_status"] * 3)
+        self.assertEqual(self.json("fsck", "wait")["max_fid_checked"], "9")
+
+    def test_fsck_stopped(self) -> None:
+        """A check that somebody stopped is not done."""
+        self.tracker(fsck_status=b"OK running=0&max_fid_checked=5&end_fid=9\r\n")
+        result = self.done("fsck", "wait", status=1)
+        self.assertIn("stopped before its end", result.stderr)
 
     def test_fsck_log(self) -> None:
         """All pages of the log, to an empty one."""

@@ -87,8 +87,9 @@ class Starting(WorldCase):
         self.world.file(5, [10])
         self.reset(after_fid=4, policy_only=True)
         self.assertTrue(self.checks.policy_only())
+        self.world.file(7, [10])
         self.begin()
-        self.assertEqual(self.where(), (4, 5, 0))
+        self.assertEqual(self.where(), (4, 7, 0))
 
     def test_scope_that_is_not_there(self) -> None:
         """A domain or class must be there; a class or prefix needs its domain."""
