@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import rows
+from bench import checks, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -32,6 +32,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "list_keys": rows.list_keys,
     "delete": rows.delete,
     "replication": rows.replication,
+    "fsck": checks.fsck,
     "node_get": rows.node_get,
     "node_put": rows.node_puts,
     "large": rows.large,
