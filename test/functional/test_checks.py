@@ -33,16 +33,22 @@ class Checks:
                 tracker.store(DOMAIN, key, bytes_of(number))
         for key in keys:
             cluster.wait_copies(key, len(cluster.nodes), CHECK_SECONDS)
+        # What is on the disks is recorded a moment later, and only then left alone.
+        query = "select count(*) from file_to_replicate"
+        wait_until(
+            lambda: self.execute(cluster, query) == [(0,)],
+            CHECK_SECONDS,
+            "all copies are recorded",
+        )
         return keys
 
-    def execute(self: Any, cluster: Cluster, sql: str) -> None:
-        """Change the database behind the trackers' backs."""
+    def execute(self: Any, cluster: Cluster, sql: str) -> list[Any]:
+        """Look at the database, or change it behind the trackers' backs."""
         if self.database == "postgresql":
-            postgresql.shared().execute(cluster.url, sql)
-            return
+            return postgresql.shared().execute(cluster.url, sql)
         path = cluster.folder / "koboldfs.db"
         with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
-            connection.execute(sql)
+            return connection.execute(sql).fetchall()
 
     def fid(self: Any, cluster: Cluster, key: str) -> int:
         """The file's number."""
