@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import os
 import signal
 import sys
 import time
@@ -85,6 +86,9 @@ class JournalReporter(reporter.Reporter):
 def main(arguments: list[str]) -> int:
     """Run the tests named; returns the exit status."""
     journal, folder, *names = arguments
+    # Else hypothesis leaves notes in the source tree, with this machine's paths in them.
+    notes = os.path.join(os.path.dirname(journal), "hypothesis")
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = notes
     faulthandler.register(signal.SIGUSR1)
     for category, message, _why in EXCUSED:
         warnings.filterwarnings("ignore", message=message, category=category)
