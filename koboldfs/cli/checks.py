@@ -32,6 +32,10 @@ EVENTS = {
 _TIMES = ("start_time", "stop_time", "current_time")
 #: How often whoever waits for the end asks (seconds).
 POLL_SECONDS = 1.0
+#: Who waits gives up when a check that runs has not moved for so long (seconds).
+STUCK_SECONDS = 600
+#: What shows that it moves.
+PROGRESS = ("max_fid_checked", "fids_checked", "queued")
 
 
 @click.group()
@@ -94,7 +98,8 @@ def fsck_start(context: Context, /, wait: bool, **scope: Any) -> None:
 def fsck_wait(context: Context) -> None:
     """Wait until the check is over, and show what it found.
 
-    Not done (exit status 1) if it was stopped before its end. Files whose nodes are
+    Not done (exit status 1) if it was stopped before its end, or has not moved for ten
+    minutes. Files whose nodes are
     away were looked at as far as possible; they are looked at again later.
     """
     _wait(context)
@@ -102,10 +107,20 @@ def fsck_wait(context: Context) -> None:
 
 def _wait(context: Context) -> None:
     shown = not context.json and sys.stdout.isatty() and sys.stderr.isatty()
+    stands, since = None, time.monotonic()
     with context.tracker() as tracker:
         while (fields := tracker.ask("fsck_status")).get("running") == "1":
             if shown:
                 click.echo(f"\r{progress_text(fields)}\x1b[K", nl=False, err=True)
+            before, stands = stands, [fields.get(name) for name in PROGRESS]
+            if stands != before:
+                since = time.monotonic()
+            elif time.monotonic() - since > STUCK_SECONDS:
+                raise Failed(
+                    f"nothing was checked for {duration_text(STUCK_SECONDS)}:"
+                    f" does the tracker {fields.get('host')} run the job fsck?"
+                )
+            # Trackers do not call back, and nothing else runs in this process.
             time.sleep(POLL_SECONDS)
     if shown:
         click.echo("\r\x1b[K", nl=False, err=True)

@@ -225,6 +225,7 @@ class Tour:
                     )
             if time.monotonic() > deadline:
                 raise DemoFailed(f"not within {STEP_SECONDS:.0f} s: {what}{last}")
+            # Nothing else runs in this process that could be held up.
             time.sleep(POLL_SECONDS)
 
     # --- the end
@@ -283,6 +284,7 @@ class Tour:
                 if not node.running and node.pid not in gone:
                     gone.add(node.pid)
                     self.screen.say(f"{node.name} (pid {node.pid}) has ended.")
+            # A process of its own that does nothing else: Ctrl-C ends the sleep, too.
             time.sleep(WATCH_SECONDS)
 
     def close(self) -> None:

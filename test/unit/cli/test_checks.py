@@ -62,6 +62,19 @@ class CheckTests(CommandCase):
         self.assertEqual(server.lines, ["fsck_start domain=d"] + ["fsck_status"] * 3)
         self.assertEqual(self.json("fsck", "wait")["max_fid_checked"], "9")
 
+    def test_fsck_stuck(self) -> None:
+        """A check that does not move is not waited for without end; one that moves
+        is."""
+        self.patch(checks, "POLL_SECONDS", 0.0)
+        self.patch(checks, "STUCK_SECONDS", 0)
+        status = b"OK running=1&host=vm&max_fid_checked=%d&end_fid=9&queued=3\r\n"
+        fids = iter([1, 2, 3, 4, 4])
+        server = self.tracker(fsck_status=lambda line: status % next(fids))
+        result = self.done("fsck", "wait", status=1)
+        self.assertIn("nothing was checked", result.stderr)
+        self.assertIn("vm", result.stderr)
+        self.assertEqual(len(server.lines), 5)
+
     def test_fsck_stopped(self) -> None:
         """A check that somebody stopped is not done."""
         self.tracker(fsck_status=b"OK running=0&max_fid_checked=5&end_fid=9\r\n")
