@@ -272,9 +272,9 @@ class JobControl:
         files, topology = store.files, store.topology
         copies = namespace.copies
         moving = Moving(copies, store.tasks)
-        replicate = ReplicateWorker(queues, copies, moving, random, store.locks)
-        live.observe(replicate.notice)
         locks = store.locks
+        replicate = ReplicateWorker(queues, copies, moving, random, locks)
+        live.observe(replicate.notice)
         sweep = Sweep(topology, files, queues, copies, live, random)
         expire = alone(locks, UPLOADS_LOCK, expiry(queues))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))

@@ -408,7 +408,7 @@ class FsckWorker(QueueWorker[Row, Checked]):
             tuple(FsckEvent(task.fid, code, devid) for code, devid in events),
             verdict.replicate,
             rules.STALLED_SECONDS if verdict.stalled else None,
-            min(task.failcount + 1, rules.MAX_FAILCOUNT) if verdict.stalled else 0,
+            task.failcount + 1 if verdict.stalled else 0,
         )
 
     async def report(self, reports: list[Checked]) -> None:

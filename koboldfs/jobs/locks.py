@@ -17,24 +17,21 @@ from koboldfs.interfaces import ILocks
 UPLOADS_LOCK, REAPER_LOCK = "mgfs:tempfiles", "mgfs:reaper"
 
 
-class FileLocks:
-    """The locks of the files that one worker has under way."""
+class Lent:
+    """Locks that are given back even if the database is away when that is due."""
 
     def __init__(self, locks: ILocks) -> None:
         self._locks = locks
         self._owed: list[str] = []
 
-    async def take(self, fids: Sequence[int]) -> frozenset[int]:
-        """Those of the fids that nobody else works on; raises `DatabaseFault`."""
-        names = {_name(fid): fid for fid in fids}
-        taken = await self._locks.take(list(names))
-        return frozenset(names[name] for name in taken)
+    async def take(self, names: Sequence[str]) -> frozenset[str]:
+        """Those of the names that nobody else has; raises `DatabaseFault`."""
+        return await self._locks.take(names)
 
-    async def release(self, fids: Iterable[int]) -> None:
+    async def release(self, names: Iterable[str]) -> None:
         """Give locks back. What the database does not take now, the next call says
         again; it is of no use to a caller to know."""
-        self._owed += map(_name, fids)
-        owed, self._owed = self._owed, []
+        owed, self._owed = [*self._owed, *names], []
         if not owed:
             return
         try:
@@ -43,7 +40,8 @@ class FileLocks:
             self._owed += owed
 
 
-def _name(fid: int) -> str:
+def file_lock(fid: int) -> str:
+    """The name for a file that is copied, moved or deleted."""
     return f"mgfs:fid:{fid}:replicate"
 
 
@@ -51,13 +49,14 @@ def alone(
     locks: ILocks, name: str, unit: Callable[[], Awaitable[bool]]
 ) -> Callable[[], Awaitable[bool]]:
     """The unit of a job that only one tracker of the lock's kin does at a time."""
+    lent = Lent(locks)
 
     async def locked_unit() -> bool:
-        if not await locks.take([name]):
+        if not await lent.take([name]):
             return False
         try:
             return await unit()
         finally:
-            await locks.release([name])
+            await lent.release([name])
 
     return locked_unit

@@ -12,7 +12,7 @@ and what became of them is reported in batches that form while a report is under
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from attrs import define
@@ -24,7 +24,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from koboldfs.errors import KoboldError
 from koboldfs.interfaces import ILocks
-from koboldfs.jobs.locks import FileLocks
+from koboldfs.jobs.locks import Lent, file_lock
 from koboldfs.model.pacing import rest_seconds
 
 #: How often an idle worker looks for work.
@@ -194,7 +194,7 @@ class QueueWorker(ABC, Generic[Row, Report]):
 
     def __init__(self, locks: ILocks | None = None) -> None:
         self.status = Status()
-        self._locks = FileLocks(locks) if locks is not None else None
+        self._locks = Lent(locks) if locks is not None else None
         self._under_way: set[int] = set()
         self._reports: list[tuple[int, Report]] = []
         self._reporting = False
@@ -257,8 +257,14 @@ class QueueWorker(ABC, Generic[Row, Report]):
         rows = [row for row in rows if self.number(row) not in self._under_way]
         if self._locks is None or not rows:
             return rows
-        taken = await self._locks.take([self.number(row) for row in rows])
-        return [row for row in rows if self.number(row) in taken]
+        names = [file_lock(self.number(row)) for row in rows]
+        taken = await self._locks.take(names)
+        pairs = zip(rows, names, strict=True)
+        return [row for row, name in pairs if name in taken]
+
+    async def _give_back(self, fids: Iterable[int]) -> None:
+        if self._locks is not None:
+            await self._locks.release(map(file_lock, fids))
 
     def _has_room(self) -> bool:
         room = self.parallel - len(self._under_way)
@@ -323,8 +329,7 @@ class QueueWorker(ABC, Generic[Row, Report]):
             self.status.failed += 1
             self.status.last_error = repr(error)
             self.log.failure("{job}: fid {fid} failed", job=self.name, fid=number)
-            if self._locks is not None:
-                await self._locks.release([number])
+            await self._give_back([number])
         finally:
             self._under_way.discard(number)
             self.status.under_way = len(self._under_way)
@@ -342,8 +347,7 @@ class QueueWorker(ABC, Generic[Row, Report]):
                     # The next step, or the next row that ends, says it again.
                     self._reports = reports + self._reports
                     raise
-                if self._locks is not None:
-                    await self._locks.release(number for number, _ in reports)
+                await self._give_back(number for number, _ in reports)
                 self.status.done += len(reports)
         finally:
             self._reporting = False

@@ -47,8 +47,6 @@ Answer = CopyStat | None | str
 
 #: A file with a copy that cannot be looked at is looked at again after this time.
 STALLED_SECONDS = 1000.0
-#: Failures are counted no further: MySQL's column ends here.
-MAX_FAILCOUNT = 255
 
 #: Code and device, if one is to blame.
 Event = tuple[str, int | None]

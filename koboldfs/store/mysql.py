@@ -38,7 +38,7 @@ CONNECTIONS = 3
 
 @implementer(IRunner)
 class MysqlRunner:
-    """Runs transactions on MySQL or MariaDB."""
+    """Runs transactions on MySQL or MariaDB. A single connection only reads."""
 
     dialect_name = "mysql"
 
@@ -62,7 +62,7 @@ class MysqlRunner:
             )
 
         readers = max(1, connections // 3)
-        writers = max(1, connections - readers)
+        writers = connections - readers
         self._readers = [desk(READING, READER) for _ in range(readers)]
         self._writers = [desk(WRITING, WRITER) for _ in range(writers)]
         for writer in self._writers:

@@ -84,7 +84,8 @@ def translate(error: Exception) -> DatabaseFault | None:
         return Again()
     if number in _UNFIT or isinstance(error, pymysql.DataError):
         return ValueRefused()
-    if number in _GONE:
+    if number in _GONE or not isinstance(number, int):
+        # Without a number it is PyMySQL's own: what came was no answer to us.
         return Lost()
     return DatabaseFault()
 

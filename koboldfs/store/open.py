@@ -140,19 +140,18 @@ def open_store(
     *,
     threads: Callable[[], ThreadPool] = one_thread,
     deadline_seconds: float = DEADLINE_SECONDS,
-    connections: int | None = None,
     random: Random | None = None,
 ) -> Store:
     """A store that is not started yet. Raises `ConfigError` for a URL that is none.
 
     `threads` makes pools of one thread for engines that block; `deadline_seconds` is
-    how long a request waits for a connection; `connections` is how many are kept.
+    how long a request waits for a connection.
     """
 
-    def runner(size: int | None) -> Any:
-        return _runner(url, reactor, threads, deadline_seconds, size, random)
+    def runner(connections: int | None) -> Any:
+        return _runner(url, reactor, threads, deadline_seconds, connections, random)
 
-    main = runner(connections)
+    main = runner(None)
     sql = statements_for(main.dialect_name)
     database = Database(main, sql, reactor, deadline_seconds)
     return Store(main, database, lambda: SharedLocks(runner(1), gethostname()))

@@ -126,15 +126,12 @@ def delete(sql: Statements, names: Sequence[Name]) -> Steps[list[bool]]:
 
 def _locked(sql: Statements, dmid: int, keys: Sequence[str]) -> Steps[dict[Name, int]]:
     """The fids of those keys that have a file, whose rows are locked."""
-    fids: dict[Name, int] = {}
-    looks = 2 if sql.tongue.name == "mysql" else 1
-    while looks and len(fids) < len(keys):
+    reply = yield sql.lock_keys(dmid=dmid, keys=keys)
+    if sql.tongue.name == "mysql" and len(reply.rows) < len(keys):
         # Who waits for a row that gets a lower fid meanwhile, MySQL tells that there
         # is none (the new entry of the index is before the place where it waited).
-        looks -= 1
         reply = yield sql.lock_keys(dmid=dmid, keys=keys)
-        fids = {(row[1], row[2]): row[0] for row in reply.rows}
-    return fids
+    return {(row[1], row[2]): row[0] for row in reply.rows}
 
 
 def rename(sql: Statements, dmid: int, old: str, new: str) -> Steps[None]:

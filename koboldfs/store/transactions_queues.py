@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from koboldfs.model.entities import Deletion, DeletionDone, Replication, ReplicationDone
+from koboldfs.model.entities import (
+    CopyChange,
+    Deletion,
+    DeletionDone,
+    Replication,
+    ReplicationDone,
+)
 from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Statement, Steps, quiet
@@ -88,7 +94,7 @@ def finish_replications(
     finished = [one.fid for one in done if one.retry_seconds is None]
     yield quiet(
         sql.add_copies.rows(copies),
-        *_removals(sql, done),
+        *removals(sql, done),
         sql.recount(fids=recounted) if recounted else None,
         sql.add_own_checksum.rows(sums),
         sql.delete_now.rows([{"fid": fid} for fid in dead]),
@@ -98,9 +104,11 @@ def finish_replications(
     )
 
 
-def _removals(
-    sql: Statements, done: Sequence[ReplicationDone] | Sequence[DeletionDone]
+def removals(
+    sql: Statements,
+    done: Sequence[ReplicationDone] | Sequence[DeletionDone] | Sequence[CopyChange],
 ) -> Iterable[Statement]:
+    """What forgets the copies that were removed: a statement a device."""
     by_devid: dict[int, list[int]] = {}
     for one in done:
         for devid in one.removed:
@@ -196,7 +204,7 @@ def finish_deletions(sql: Statements, done: Sequence[DeletionDone]) -> Steps[Non
     fids = [fid for fid in fids if fid not in live]
     if not fids:
         return
-    yield quiet(*_removals(sql, done))
+    yield quiet(*removals(sql, done))
     reply = yield sql.copies_of(fids=fids)
     left = {row[0] for row in reply.rows}
     gone = [fid for fid in fids if fid not in left]

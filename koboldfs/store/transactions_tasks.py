@@ -22,6 +22,7 @@ from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Statement, Steps, quiet
 from koboldfs.store.transactions_files import checksum_of, gathered
+from koboldfs.store.transactions_queues import removals
 
 #: A task is put off for ten years at the most: `nexttry` must fit its column.
 LONGEST_DELAY_SECONDS = 315_360_000
@@ -149,17 +150,10 @@ def change_copies(sql: Statements, changes: Sequence[CopyChange]) -> Steps[None]
     live = {row[0] for row in reply.rows}
     added = [{"fid": one.fid, "devid": n} for one in changes for n in one.added]
     dead = sorted({row["fid"] for row in added} - live)
-    removed: dict[int, list[int]] = {}
-    for one in changes:
-        for devid in one.removed:
-            removed.setdefault(devid, []).append(one.fid)
     recounted = sorted(live)
     yield quiet(
         sql.add_copies.rows(added),
-        *(
-            sql.remove_copies(devid=devid, fids=some)
-            for devid, some in sorted(removed.items())
-        ),
+        *removals(sql, changes),
         sql.recount(fids=recounted) if recounted else None,
         sql.delete_now.rows([{"fid": fid} for fid in dead]),
         *_checksums(sql, [one for one in changes if one.fid in live]),

@@ -34,8 +34,13 @@ class Desks(SynchronousTestCase):
         )
 
     def test_numbers(self) -> None:
-        """A third of them read, and there is at least one of each."""
-        for connections, readers, writers in ((1, 1, 1), (3, 1, 2), (9, 3, 6)):
+        """A third of them read, at least one; a single one only reads."""
+        for connections, readers, writers in (
+            (1, 1, 0),
+            (2, 1, 1),
+            (3, 1, 2),
+            (9, 3, 6),
+        ):
             runner = self.runner(connections)
             self.assertEqual(len(runner._readers), readers)
             self.assertEqual(len(runner._writers), writers)

@@ -96,7 +96,8 @@ class Translation(SynchronousTestCase):
             (pymysql.OperationalError(4025, "CONSTRAINT"), ValueRefused),
             (UnicodeEncodeError("latin-1", "\u0100", 0, 1, "no"), ValueRefused),
             (pymysql.ProgrammingError(1064, "syntax"), DatabaseFault),
-            (pymysql.OperationalError(), DatabaseFault),
+            (pymysql.OperationalError(), Lost),
+            (pymysql.InternalError("Packet sequence number wrong"), Lost),
         ):
             self.assertIs(type(translate(error)), kind, repr(error))
         for other in (ValueError(), KeyExists(), ZeroDivisionError()):
