@@ -86,7 +86,7 @@ class JournalReporter(reporter.Reporter):
 def main(arguments: list[str]) -> int:
     """Run the tests named; returns the exit status."""
     journal, folder, *names = arguments
-    # Else hypothesis leaves notes in the source tree, with this machine's paths in them.
+    # Else hypothesis leaves notes in the source tree, with paths of this machine.
     notes = os.path.join(os.path.dirname(journal), "hypothesis")
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = notes
     faulthandler.register(signal.SIGUSR1)

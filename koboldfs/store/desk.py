@@ -5,7 +5,8 @@ thread is busy goes into its next COMMIT together. A transaction that met anothe
 lost its connection before the COMMIT was sent, has changed nothing and is run again,
 alone. One whose COMMIT got no answer may have been done: it is run again only if it is
 `repeatable`. A desk whose connection breaks gets another by itself, and what waits
-meanwhile waits to its deadline.
+meanwhile waits to its deadline. Whoever met another rests a moment first: on MySQL two
+that give one key new files at once always meet, and who waits for the row loses.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from koboldfs.store.batch import MAX_WAITING
 from koboldfs.store.blocking import BlockingRun
 from koboldfs.store.steps import (
     MAX_ATTEMPTS,
+    MEETING_PAUSE_SECONDS,
     Again,
     Lost,
     Mode,
@@ -86,8 +88,10 @@ class Desk:
         self._reactor = reactor
         self._threads = threads
         self._deadline_seconds = deadline_seconds
-        self._back_off = BackOff(reactor, random or Random())
+        self._random = random or Random()
+        self._back_off = BackOff(reactor, self._random)
         self._waiting: deque[Waiting] = deque()
+        self._resting: set[Waiting] = set()
         self._busy = False
         self._stopped = False
         self._idle: Deferred[None] | None = None
@@ -100,7 +104,7 @@ class Desk:
     @property
     def load(self) -> int:
         """How many transactions wait, and whether one is under way."""
-        return len(self._waiting) + self._busy
+        return len(self._waiting) + len(self._resting) + self._busy
 
     async def start(self) -> None:
         """Connect; raises what `connect` does."""
@@ -237,12 +241,9 @@ class Desk:
         if not self._stopped:
             pairs = zip(group, outcomes, strict=True)
             again = [one for one, outcome in pairs if one.may_be_run_again(outcome)]
-        for one in again:
-            one.attempt += 1
-            # Patience was for the first connection.
-            one.patient = False
-            self._set_alarm(one)
-        self._waiting.extendleft(reversed(again))
+        for one, outcome in reversed(list(zip(group, outcomes, strict=True))):
+            if one in again:
+                self._repeat(one, met=not isinstance(outcome, Lost))
         self._replace()
         # The next group goes to the thread before the callers of this one go on.
         self._kick()
@@ -251,6 +252,27 @@ class Desk:
         for one, outcome in zip(group, outcomes, strict=True):
             if one not in again:
                 self._answer(one, outcome)
+
+    def _repeat(self, one: Waiting, met: bool) -> None:
+        """Put it at the head of the line; after a rest, if it met another."""
+        # Patience was for the first connection.
+        one.patient = False
+        if met:
+            self._resting.add(one)
+            seconds = self._random.uniform(0, MEETING_PAUSE_SECONDS * one.attempt)
+            one.alarm = self._reactor.callLater(seconds, self._rested, one)
+        else:
+            self._rejoin(one)
+        one.attempt += 1
+
+    def _rested(self, one: Waiting) -> None:
+        self._resting.discard(one)
+        self._rejoin(one)
+        self._kick()
+
+    def _rejoin(self, one: Waiting) -> None:
+        self._set_alarm(one)
+        self._waiting.appendleft(one)
 
     def _answer(self, one: Waiting, outcome: Any) -> None:
         if not isinstance(outcome, BaseException):
@@ -271,8 +293,10 @@ class Desk:
         if self._stopped:
             return
         self._stopped = True
-        while self._waiting:
-            one = self._waiting.popleft()
+        waiting = [*self._resting, *self._waiting]
+        self._resting.clear()
+        self._waiting.clear()
+        for one in waiting:
             if one.alarm is not None:
                 one.alarm.cancel()
             one.answer.errback(DatabaseAway())

@@ -27,6 +27,7 @@ from koboldfs.store.postgres_pool import Pool
 from koboldfs.store.statements_topology import CHANNEL
 from koboldfs.store.steps import (
     MAX_ATTEMPTS,
+    MEETING_PAUSE_SECONDS,
     NO_REPLY,
     Again,
     IRunner,
@@ -43,8 +44,6 @@ from koboldfs.store.steps import (
 TRANSACTION_SECONDS = 30.0
 #: Connections of one process. Batches make few enough; more only crowd the server.
 CONNECTIONS = 6
-#: Seconds, at most, before a transaction that met another is run again.
-MEETING_PAUSE_SECONDS = 0.02
 
 _BEGIN = {
     Mode.WRITE: Statement("BEGIN"),

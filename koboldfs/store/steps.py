@@ -129,4 +129,7 @@ class Lost(DatabaseFault):
 
 
 #: How often a transaction is run when others are in its way, or connections break.
-MAX_ATTEMPTS = 6
+MAX_ATTEMPTS = 10
+#: Seconds, at most, before the n-th next attempt of one that met another, times n: by
+#: chance, so that the same two do not meet again.
+MEETING_PAUSE_SECONDS = 0.02

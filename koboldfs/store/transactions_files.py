@@ -10,7 +10,7 @@ from koboldfs.model.entities import Checksum, File, Located, Upload
 from koboldfs.store.phrases import Phrase
 from koboldfs.store.statements import Statements
 from koboldfs.store.statements_files import LIKE_ESCAPE
-from koboldfs.store.steps import Reply, Row, Steps, quiet
+from koboldfs.store.steps import Again, Reply, Row, Steps, quiet
 
 #: A key with the domain that it is in.
 Name = tuple[int, str]
@@ -54,14 +54,17 @@ def by_domain(names: Iterable[Name]) -> dict[int, list[str]]:
 def spellings(
     sql: Statements, dmid: int, keys: Iterable[str], stored: Container[Name]
 ) -> Steps[dict[Name, Name]]:
-    """For keys that are not in `stored`: the name of the file that they mean to a
-    database which takes different keys for the same."""
+    """For keys that are not in `stored`: the name of the file in it that they mean to
+    a database which takes different keys for the same. Raises `Again` if it is not."""
     found: dict[Name, Name] = {}
     for key in keys if sql.folds_keys else ():
         if (dmid, key) not in stored:
             reply = yield sql.spelling(dmid=dmid, dkey=key)
-            if reply.rows:
-                found[dmid, key] = (dmid, reply.rows[0][0])
+            for (spelled,) in reply.rows:
+                if (dmid, spelled) not in stored:
+                    # It came after we had looked at (or locked) what there was.
+                    raise Again
+                found[dmid, key] = (dmid, spelled)
     return found
 
 

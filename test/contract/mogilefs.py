@@ -2,8 +2,49 @@
 
 from __future__ import annotations
 
-from test.contract.test_store_postgres_away import MOGILEFS
-
+#: What its tables hold for a start.
+ROWS = """
+insert into server_settings values ('schema_version', '17');
+insert into domain values (1, 'old');
+insert into file values (7, 1, 'k', 3, 0, 1), (9, 1, 'Z', 3, 0, 1);
+insert into file_on values (7, 1), (9, 2);
+insert into file_to_delete values (4);
+insert into file_to_delete_later values (5, 1), (6, 2147480000);
+insert into host values (1, 'alive', 7500, null, 'h', '10.0.0.1', null, null);
+insert into device (devid, hostid, status) values (1, 1, 'alive')
+"""
+#: The tables that matter here as MogileFS makes them, by its schema version 17.
+MOGILEFS = """
+create table domain (dmid smallint primary key, namespace varchar(255) unique);
+create table class (dmid smallint not null, classid smallint not null,
+  classname varchar(50), mindevcount smallint not null, hashtype smallint,
+  replpolicy varchar(255), primary key (dmid, classid), unique (dmid, classname));
+create table file (fid bigint primary key, dmid smallint not null,
+  dkey varchar(255), length bigint check (length >= 0), classid smallint not null,
+  devcount smallint not null, unique (dmid, dkey));
+create index file_devcount on file (dmid, classid, devcount);
+create table tempfile (fid serial primary key, createtime int not null,
+  classid smallint not null, dmid smallint not null, dkey varchar(255),
+  devids varchar(60));
+create table file_on (fid bigint not null, devid smallint not null,
+  primary key (fid, devid));
+create index file_on_devid on file_on (devid);
+create table file_to_replicate (fid bigint primary key, nexttry int not null,
+  fromdevid int, failcount smallint not null default 0,
+  flags smallint not null default 0);
+create index file_to_replicate_nexttry on file_to_replicate (nexttry);
+create table file_to_delete (fid bigint primary key);
+create table file_to_delete_later (fid bigint primary key, delafter int not null);
+create table file_to_delete2 (fid bigint primary key, nexttry int not null,
+  failcount smallint not null default 0);
+create index file_to_delete2_nexttry on file_to_delete2 (nexttry);
+create table host (hostid smallint primary key, status varchar(8),
+  http_port int default 7500, http_get_port int, hostname varchar(40) unique,
+  hostip varchar(15) unique, altip varchar(15) unique, altmask varchar(18));
+create table device (devid smallint primary key, hostid smallint not null,
+  status varchar(8), weight int default 100, mb_total int, mb_used int, mb_asof int);
+create table server_settings (field varchar(50) primary key, value text);
+"""
 #: Tables that came with later schema versions, or are seldom filled.
 MORE_TABLES = """
 create table file_to_queue (fid bigint not null, devid int, type smallint not null,
@@ -44,7 +85,7 @@ insert into server_settings values ('memcache_servers', '10.0.0.9:11211'),
 
 def tables(engine: str, version: int = 17) -> str:
     """SQL that makes the tables, with two files, by that schema version."""
-    sql = f"{MOGILEFS.rstrip()};{MORE_TABLES}"
+    sql = f"{MOGILEFS}{ROWS.rstrip()};{MORE_TABLES}"
     if version < 15:
         sql = sql.replace(" hashtype smallint,", "")
     if version < 13:

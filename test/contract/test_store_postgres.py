@@ -8,75 +8,30 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
-from twisted.trial.unittest import TestCase
 
 from koboldfs import errors
 from koboldfs.model.entities import Closing
-from koboldfs.store.open import Store, open_store
 from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
-from test.contract.store import StoreContract
+from test.contract.server import ServerCase, ServerContract
 from test.contract.tasks import TasksContract
-from test.contract.test_store_sqlite import AGEING
 from test.contract.topology import ColumnsContract, TopologyContract
 from test.functional.postgresql import PostgreSQL, shared
 
 
-class PostgresCase(TestCase):
+class PostgresCase(ServerCase):
     """A store on a new database of the shared server."""
 
-    timeout = 120
-    #: Seconds that a request of the store waits for a connection.
-    deadline_seconds = 10.0
-
     def server_of_test(self) -> PostgreSQL:
-        """The server that the test uses."""
+        """See `ServerCase`."""
         return shared()
 
-    async def setUp(self) -> None:
-        """Make the database."""
-        self.server = self.server_of_test()
-        self.url = self.server.new_database()
-        self.stores: list[Store] = []
-        await self.prepare()
-        self.store = await self.another()
-
-    async def prepare(self) -> None:
-        """What has to be in the database before we see it."""
-
-    async def tearDown(self) -> None:
-        """Disconnect, and remove the database."""
-        for store in self.stores:
-            await store.stop()
-        self.forget()
-
-    def forget(self) -> None:
-        """Remove what the test used of the server."""
-        self.server.drop(self.url)
-
-    async def another(self) -> Store:
-        """A store on the database."""
-        store = open_store(self.url, reactor, deadline_seconds=self.deadline_seconds)
-        self.stores.append(store)
-        await store.start()
-        return store
-
-    def execute(self, sql: str) -> list[Any]:
-        """Look at the database from outside."""
-        return self.server.execute(self.url, sql)
-
-    async def pass_time(self, seconds: int) -> None:
-        """See `StoreContract`."""
-        for sql in AGEING:
-            self.execute(sql.format(seconds))
-
-    async def until(self, condition: Any) -> None:
-        """Wait until a condition holds; the test's time limit ends it."""
-        while not condition():
-            await deferLater(reactor, 0.02)
+    def execute(self, sql: str, *params: Any) -> list[Any]:
+        """See `ServerCase`."""
+        return self.server.execute(self.url, sql)  # type: ignore[no-any-return]
 
 
 class PostgresFiles(PostgresCase, FilesContract):
@@ -103,17 +58,8 @@ class PostgresTasks(PostgresCase, TasksContract):
     """`ITasks`."""
 
 
-class PostgresOwn(PostgresCase, StoreContract):
+class PostgresOwn(PostgresCase, ServerContract):
     """What is PostgreSQL's own."""
-
-    async def test_two_start_together(self) -> None:
-        """Two trackers that start on an empty database do not collide."""
-        url = self.server.new_database()
-        stores = [open_store(url, reactor) for _ in range(3)]
-        self.stores += stores
-        await self.together(*(store.start() for store in stores))
-        self.assertEqual([one.created_now for one in stores].count(True), 1)
-        self.assertFalse(any(one.made_by_mogilefs for one in stores))
 
     async def test_unknown_schema(self) -> None:
         """A schema that we do not know is the operator's matter."""
@@ -137,26 +83,6 @@ class PostgresOwn(PostgresCase, StoreContract):
         await self.store.topology.update_device(1, {"mb_used": 1})
         await self.store.topology.set_setting("s", "v")
         await self.until(lambda: len(noticed) == 6)
-
-    async def test_refused_in_the_batch(self) -> None:
-        """What the database itself refuses fails alone; its neighbours are done."""
-        fids = [await self.upload(1, "k") for _ in range(10)]
-        answers: dict[int, str] = {}
-
-        async def close(fid: int) -> None:
-            devid = 70_000 if fid == fids[4] else 1
-            try:
-                answers[fid] = await self.store.files.close_upload(
-                    Closing(fid, 1, f"k{fid}", 0, 3, (devid,))
-                )
-            except errors.ValueRefused:
-                answers[fid] = "refused"
-
-        await self.together(*map(close, fids))
-        refused = [fid for fid, answer in answers.items() if answer == "refused"]
-        self.assertEqual(refused, [fids[4]])
-        self.assertIsNotNone(await self.store.files.find_upload(fids[4]))
-        self.assertEqual(len(await self.store.files.list_keys(1, "", "", 99)), 9)
 
     async def test_sequence_behind(self) -> None:
         """A sequence that lags behind the files never gives their fids again."""

@@ -14,51 +14,13 @@ from koboldfs import errors
 from koboldfs.model.entities import Closing
 from koboldfs.store.locks import lock_number
 from koboldfs.store.open import open_store
+from test.contract.mogilefs import MOGILEFS, ROWS
+from test.contract.server import AdoptedContract
 from test.contract.store import StoreContract
 from test.contract.test_store_postgres import PostgresCase
 from test.functional.ports import free_port
 from test.functional.postgresql import PostgreSQL
 
-#: The tables that matter here as MogileFS makes them, by its schema version 17.
-MOGILEFS = """
-create table domain (dmid smallint primary key, namespace varchar(255) unique);
-create table class (dmid smallint not null, classid smallint not null,
-  classname varchar(50), mindevcount smallint not null, hashtype smallint,
-  replpolicy varchar(255), primary key (dmid, classid), unique (dmid, classname));
-create table file (fid bigint primary key, dmid smallint not null,
-  dkey varchar(255), length bigint check (length >= 0), classid smallint not null,
-  devcount smallint not null, unique (dmid, dkey));
-create index file_devcount on file (dmid, classid, devcount);
-create table tempfile (fid serial primary key, createtime int not null,
-  classid smallint not null, dmid smallint not null, dkey varchar(255),
-  devids varchar(60));
-create table file_on (fid bigint not null, devid smallint not null,
-  primary key (fid, devid));
-create index file_on_devid on file_on (devid);
-create table file_to_replicate (fid bigint primary key, nexttry int not null,
-  fromdevid int, failcount smallint not null default 0,
-  flags smallint not null default 0);
-create index file_to_replicate_nexttry on file_to_replicate (nexttry);
-create table file_to_delete (fid bigint primary key);
-create table file_to_delete_later (fid bigint primary key, delafter int not null);
-create table file_to_delete2 (fid bigint primary key, nexttry int not null,
-  failcount smallint not null default 0);
-create index file_to_delete2_nexttry on file_to_delete2 (nexttry);
-create table host (hostid smallint primary key, status varchar(8),
-  http_port int default 7500, http_get_port int, hostname varchar(40) unique,
-  hostip varchar(15) unique, altip varchar(15) unique, altmask varchar(18));
-create table device (devid smallint primary key, hostid smallint not null,
-  status varchar(8), weight int default 100, mb_total int, mb_used int, mb_asof int);
-create table server_settings (field varchar(50) primary key, value text);
-insert into server_settings values ('schema_version', '17');
-insert into domain values (1, 'old');
-insert into file values (7, 1, 'k', 3, 0, 1), (9, 1, 'Z', 3, 0, 1);
-insert into file_on values (7, 1), (9, 2);
-insert into file_to_delete values (4);
-insert into file_to_delete_later values (5, 1), (6, 2147480000);
-insert into host values (1, 'alive', 7500, null, 'h', '10.0.0.1', null, null);
-insert into device (devid, hostid, status) values (1, 1, 'alive')
-"""
 COLUMNS = (
     "select table_name, column_name, data_type, character_maximum_length"
     " from information_schema.columns where table_schema = 'public'"
@@ -66,24 +28,15 @@ COLUMNS = (
 )
 
 
-class MogileDatabase(PostgresCase, StoreContract):
+class MogileDatabase(PostgresCase, AdoptedContract):
     """A database that MogileFS made."""
+
+    columns_query = COLUMNS
 
     async def prepare(self) -> None:
         """Make it."""
-        self.execute(MOGILEFS)
+        self.execute(MOGILEFS + ROWS)
         self.before = self.execute(COLUMNS)
-
-    async def test_adopted(self) -> None:
-        """It is known as MogileFS's, also later; its tables stay as they are."""
-        self.assertTrue(self.store.made_by_mogilefs)
-        self.assertTrue((await self.another()).made_by_mogilefs)
-        tables = {row[0] for row in self.before}
-        after = [row for row in self.execute(COLUMNS) if row[0] in tables]
-        self.assertEqual(after, self.before)
-        self.assertEqual(len(self.execute("select * from kobold_checksum")), 0)
-        settings = dict((await self.store.topology.load()).settings)
-        self.assertEqual(settings, {"schema_version": "17"})
 
     async def test_used(self) -> None:
         """Its files are found, listed by bytes, and new ones get fids above them."""
@@ -150,7 +103,7 @@ class OldMogileDatabase(PostgresCase, StoreContract):
     async def prepare(self) -> None:
         """Make it."""
         self.execute(
-            MOGILEFS.replace("'17'", "'12'").replace(" hashtype smallint,", "")
+            (MOGILEFS + ROWS).replace("'17'", "'12'").replace(" hashtype smallint,", "")
         )
 
     async def test_classes_without_hashtype(self) -> None:

@@ -16,17 +16,9 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.server import AGEING
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
-
-#: Lets the rows of the queues grow older by so many seconds.
-_OLDER = "set nexttry = nexttry - {0} where nexttry > 0 and nexttry < 2147483647"
-AGEING = (
-    f"update file_to_replicate {_OLDER}",
-    f"update file_to_delete2 {_OLDER}",
-    f"update file_to_queue {_OLDER}",
-    "update tempfile set createtime = createtime - {0}",
-)
 
 
 class SqliteCase(TestCase):

@@ -16,6 +16,7 @@ from koboldfs.store.desk import Desk
 from koboldfs.store.sqlite import connected
 from koboldfs.store.steps import (
     MAX_ATTEMPTS,
+    MEETING_PAUSE_SECONDS,
     Again,
     Lost,
     Mode,
@@ -75,35 +76,51 @@ def said(sql: str, mode: Mode = Mode.WRITE) -> Transaction[Any]:
     return Transaction(sql, steps, mode)
 
 
-class Desks(SynchronousTestCase):
-    """Waiting, grouping, stopping."""
+class DeskCase(SynchronousTestCase):
+    """A desk whose thread works when told; nothing is left behind at the end."""
 
-    def setUp(self) -> None:
-        """A desk over a database in memory."""
+    desk: Desk
+
+    def new_desk(self, connect: Any) -> None:
+        """Make the desk."""
         self.reactor, self.threads = FakeReactor(), FakeThreads()
         threads: Any = self.threads
-        connect = partial(connected, ":memory:")
         self.desk = Desk(connect, self.reactor, threads, 10.0)
-        started = Deferred.fromCoroutine(self.desk.start())
-        self.work()
-        self.successResultOf(started)
 
     def work(self) -> None:
         """Let the thread do all it has to do."""
         while self.threads.work:
             self.threads.work.pop(0)()
 
-    def submit(self, sql: str, mode: Mode = Mode.WRITE) -> Deferred[Any]:
-        """Submit a transaction of one statement."""
-        return self.desk.submit(said(sql, mode), False)
+    def rest(self) -> None:
+        """As `work`, and let whoever met another have a rest, as often as needed."""
+        for _ in range(MAX_ATTEMPTS):
+            self.work()
+            self.reactor.advance(MEETING_PAUSE_SECONDS * MAX_ATTEMPTS)
+        self.work()
 
     def tearDown(self) -> None:
-        """Close the database; nothing is left behind."""
+        """Stop it."""
         stopped = Deferred.fromCoroutine(self.desk.stop())
         self.work()
         self.successResultOf(stopped)
         self.assertFalse(self.threads.started)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class Desks(DeskCase):
+    """Waiting, grouping, stopping."""
+
+    def setUp(self) -> None:
+        """A desk over a database in memory."""
+        self.new_desk(partial(connected, ":memory:"))
+        started = Deferred.fromCoroutine(self.desk.start())
+        self.work()
+        self.successResultOf(started)
+
+    def submit(self, sql: str, mode: Mode = Mode.WRITE) -> Deferred[Any]:
+        """Submit a transaction of one statement."""
+        return self.desk.submit(said(sql, mode), False)
 
     def test_group(self) -> None:
         """What waits while the thread is busy is one piece of work afterwards."""
@@ -163,7 +180,7 @@ class Desks(SynchronousTestCase):
             return "done"
 
         answer = self.desk.submit(Transaction("meet", steps, Mode.WRITE), False)
-        self.work()
+        self.rest()
         self.assertEqual(self.successResultOf(answer), "done")
 
         def never() -> Steps[None]:
@@ -173,7 +190,7 @@ class Desks(SynchronousTestCase):
 
         runs.clear()
         answer = self.desk.submit(Transaction("meet", never, Mode.WRITE), False)
-        self.work()
+        self.rest()
         self.failureResultOf(answer, Again)
         self.assertEqual(len(runs), MAX_ATTEMPTS)
 
@@ -210,15 +227,13 @@ class FakeRun:
         self.closed = True
 
 
-class Broken(SynchronousTestCase):
+class Broken(DeskCase):
     """Connections that break, and transactions that meet others."""
 
     def setUp(self) -> None:
         """A desk that connects in the background; `runs` are its connections."""
-        self.reactor, self.threads = FakeReactor(), FakeThreads()
         self.runs: list[Any] = []
-        threads: Any = self.threads
-        self.desk = Desk(self.connect, self.reactor, threads, 10.0)
+        self.new_desk(self.connect)
         self.losses = 0
         self.desk.lost = self.lose
 
@@ -233,11 +248,6 @@ class Broken(SynchronousTestCase):
             raise run
         return run
 
-    def work(self) -> None:
-        """Let the thread do all it has to do."""
-        while self.threads.work:
-            self.threads.work.pop(0)()
-
     def begun(self, *runs: Any) -> None:
         """Begin with these connections, one after the other."""
         self.runs += runs
@@ -248,14 +258,6 @@ class Broken(SynchronousTestCase):
         """Submit a transaction."""
         steps = said("x").steps
         return self.desk.submit(Transaction("x", steps, Mode.WRITE, **words), False)
-
-    def tearDown(self) -> None:
-        """Nothing is left behind."""
-        stopped = Deferred.fromCoroutine(self.desk.stop())
-        self.work()
-        self.successResultOf(stopped)
-        self.assertFalse(self.threads.started)
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_waits_for_the_server(self) -> None:
         """What comes before there is a connection waits for it, to its deadline."""
@@ -301,20 +303,20 @@ class Broken(SynchronousTestCase):
         """Only what may be done twice is run again after a COMMIT without answer."""
         self.begun(FakeRun(OutcomeUnknown()), FakeRun(OutcomeUnknown()), FakeRun())
         once = self.submit()
-        self.work()
+        self.rest()
         self.failureResultOf(once, OutcomeUnknown)
         twice = self.submit(repeatable=True)
-        self.work()
+        self.rest()
         self.assertEqual(self.successResultOf(twice), "done")
 
     def test_racing(self) -> None:
         """Somebody was faster: whoever may try again does."""
         self.begun(FakeRun(DuplicateRow(), DuplicateRow()))
         calm = self.submit()
-        self.work()
+        self.rest()
         self.failureResultOf(calm, DuplicateRow)
         racing = self.submit(racing=True)
-        self.work()
+        self.rest()
         self.assertEqual(self.successResultOf(racing), "done")
 
     def test_unlucky_are_alone(self) -> None:
@@ -322,9 +324,24 @@ class Broken(SynchronousTestCase):
         run = FakeRun("done", Again(), Again(), Again())
         self.begun(run)
         answers = [self.submit() for _ in range(5)]
-        self.work()
+        self.rest()
         self.assertEqual([self.successResultOf(one) for one in answers], ["done"] * 5)
         self.assertEqual(run.groups, [1, 4, 1, 1, 1])
+
+    def test_rest(self) -> None:
+        """Who met somebody rests, and others go on meanwhile; a stop finds it."""
+        self.begun(FakeRun(Again(), "other", Again()))
+        first, other = self.submit(), self.submit()
+        self.work()
+        self.assertEqual(self.successResultOf(other), "other")
+        self.assertNoResult(first)
+        self.assertEqual(self.desk.load, 1)
+        self.reactor.advance(MEETING_PAUSE_SECONDS)
+        self.work()
+        stopped = Deferred.fromCoroutine(self.desk.stop())
+        self.work()
+        self.successResultOf(stopped)
+        self.failureResultOf(first, DatabaseAway)
 
     def test_renew(self) -> None:
         """A connection is replaced when nothing is under way."""

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.errors import DuplicateRow, KeyExists, UnknownKey
 from koboldfs.model.entities import Checksum, File, Located
 from koboldfs.store import transactions_files as look
-from test.unit.store.play import SQLITE, play, rows
+from koboldfs.store.steps import Again
+from test.unit.store.play import MYSQL, SQLITE, play, rows
 
 FILE = (5, 1, "a", 10, 0, 2)
 KEYS = some.text(some.characters(min_codepoint=1, max_codepoint=255), max_size=4)
@@ -112,3 +113,28 @@ class Changing(SynchronousTestCase):
         played = play(look.set_class(SQLITE, 5, 2), rows(count=1))
         self.assertIs(played.result, True)
         self.assertEqual(played.quietly("INSERT INTO file_to_replicate"), [(5, 0)])
+
+
+class Folded(SynchronousTestCase):
+    """On a database to which different keys are the same."""
+
+    def setUp(self) -> None:
+        """Its statements."""
+        self.sql = MYSQL.as_found(folds_keys=True, keeps_task_args=True)
+
+    def test_found(self) -> None:
+        """A key that is spelled otherwise means the file that was found."""
+        row = (7, 1, "k", 3, 0, 1, 5)
+        played = play(
+            look.find(self.sql, [(1, "K"), (1, "x")]), rows(row), rows(("k",)), rows()
+        )
+        first, second = played.result
+        self.assertEqual((first.file.fid, second), (7, None))
+
+    def test_came_meanwhile(self) -> None:
+        """One that was not there when rows were looked at is not taken for missing, nor
+        for locked."""
+        for steps in (look.find, look.delete):
+            empty = [rows()] * (2 if steps is look.delete else 1)
+            with self.assertRaises(Again):
+                play(steps(self.sql, [(1, "K")]), *empty, rows(("k",)))
