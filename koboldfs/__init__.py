@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING
 
 from koboldfs.version import __version__ as __version__
 
-__all__ = ["Client", "ClientPool", "TransactionalClientPool"]
+__all__ = ["Client", "ClientError", "ClientPool", "TransactionalClientPool"]
 
 if TYPE_CHECKING:
-    from koboldfs.native_client import Client, ClientPool, TransactionalClientPool
+    from koboldfs.native_client import (
+        Client,
+        ClientError,
+        ClientPool,
+        TransactionalClientPool,
+    )
 
 
 def __getattr__(name: str) -> object:

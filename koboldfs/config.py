@@ -374,7 +374,9 @@ class _Reading:
         scheme, colon, rest = text.partition("://")
         if not colon or not rest or scheme not in DATABASE_SCHEMES:
             raise self.wrong(
-                "database", "give sqlite:///PATH or postgresql://USER@HOST/NAME"
+                "database",
+                "give sqlite:///PATH, postgresql://USER@HOST/NAME or"
+                " mysql://USER@HOST/NAME",
             )
         return text
 

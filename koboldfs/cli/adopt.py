@@ -220,7 +220,7 @@ def show(report: Row) -> None:
     if report["made_by"] == "MogileFS":
         _show_steps("Going over", report["steps_over"])
         _show_steps("Going back", report["steps_back"])
-    click.secho("\nIt can be taken over.", fg="green", bold=True)
+        click.secho("\nIt can be taken over.", fg="green", bold=True)
 
 
 def _title(text: str, colour: str | None = None) -> None:

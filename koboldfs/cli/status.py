@@ -227,12 +227,18 @@ def show_classes(rows: Sequence[Row], indent: str = "") -> None:
     output.write_table(
         ("DOMAIN", "CLASS", ">COPIES", "POLICY", "HASH"),
         [
-            (row["domain"], one["class"], one["copies"], one["policy"], one["hash"])
+            (row["domain"], one["class"], _wanted(one), one["policy"], one["hash"])
             for row in rows
             for one in row["classes"]
         ],
         indent,
     )
+
+
+def _wanted(storage_class: Row) -> object:
+    """The least number of copies; one on every host is more than a number."""
+    everywhere = str(storage_class["policy"]).startswith("AllHosts(")
+    return "a host" if everywhere else storage_class["copies"]
 
 
 def _title(text: str) -> None:

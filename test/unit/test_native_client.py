@@ -9,6 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import koboldfs
 from koboldfs import errors
 from koboldfs.native_client import (
     Client,
@@ -45,6 +46,17 @@ class ClientCase(SynchronousTestCase):
         thread.start()
         thread.join(SECONDS)
         self.assertFalse(thread.is_alive())
+
+
+class Names(SynchronousTestCase):
+    """What ``import koboldfs`` hands out."""
+
+    def test_error(self) -> None:
+        """Whoever has the client can catch what it raises."""
+        with self.assertRaises(koboldfs.ClientError):
+            koboldfs.Client("d", servers=[dead_address()]).get_url("k")
+        with self.assertRaises(AttributeError):
+            koboldfs.no_such_name  # noqa: B018
 
 
 class Sample(ClientCase):

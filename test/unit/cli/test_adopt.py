@@ -61,6 +61,13 @@ class AdoptTests(CommandCase):
         self.assertLessEqual(max(map(len, sentences)), 88)
         self.assertNotIn("\x1b", text)
 
+    def test_ours(self) -> None:
+        """Of a database of ours it is not said that it can be taken over."""
+        self.execute("insert into server_settings values ('kobold_created', '1.0')")
+        text = self.done("adopt", "--database", self.url).stdout
+        self.assertIn("nothing to take over", text)
+        self.assertNotIn("can be taken over", text)
+
     def test_json(self) -> None:
         """The same for programs."""
         self.execute(trouble(int(time.time())))

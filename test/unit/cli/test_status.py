@@ -20,6 +20,7 @@ class StatusTests(CommandCase):
         for word in ("Trackers", "Hosts", "Devices", "Domains", "Counters"):
             self.assertIn(word, text)
         self.assertIn("1 d 1 h", text)
+        self.assertIn("a host  AllHosts()", text)
         self.assertIn("work_queue_for_replicate", text)
         self.assertNotIn("\x1b", text)
         self.assertEqual(text, "\n".join(map(str.rstrip, text.split("\n"))))

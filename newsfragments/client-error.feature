@@ -1,0 +1,2 @@
+``koboldfs.ClientError`` could be imported beside ``koboldfs.Client``, to catch what that
+raises.
