@@ -35,10 +35,12 @@ async def create_open(services: Services, call: Call) -> Pairs:
     """Begin an upload: a new fid, and the URL (or URLs) to PUT its bytes to.
 
     OK: `fid`, `devid`, `path`; with `multi_dest` instead `fid`, `dev_count` and for
-    each `devid_<i>`, `path_<i>`. Errors: `unreg_class`, `no_devices`, `fid_in_use`,
-    `db` (a fid that is no number).
+    each `devid_<i>`, `path_<i>`; with `debug_profile` also where the time went:
+    `profpoints`, and for each `prof_<i>_name`, `prof_<i>_time` (seconds). Errors:
+    `unreg_class`, `no_devices`, `fid_in_use`, `db` (a fid that is no number).
     """
-    namespace = services.namespace
+    namespace, seconds = services.namespace, services.clock.seconds
+    began = seconds()
     domain = namespace.domain(call.arguments.get("domain"))
     class_name = call.given("class")
     if class_name is not None:
@@ -52,6 +54,7 @@ async def create_open(services: Services, call: Call) -> Pairs:
         multiple=multiple,
         size=call.whole_number("size"),
     )
+    opened = seconds()
     view = services.view
     targets = [
         (devid, url)
@@ -64,12 +67,24 @@ async def create_open(services: Services, call: Call) -> Pairs:
     ]
     if not targets:
         raise errors.NoDevices()
-    if not multiple:
+    pairs: Pairs = [("fid", offer.fid)]
+    if multiple:
+        pairs.append(("dev_count", len(targets)))
+        for index, (devid, url) in enumerate(targets, 1):
+            pairs += ((f"devid_{index}", devid), (f"path_{index}", url))
+    else:
         devid, url = targets[0]
-        return [("fid", offer.fid), ("devid", devid), ("path", url)]
-    pairs: Pairs = [("fid", offer.fid), ("dev_count", len(targets))]
-    for index, (devid, url) in enumerate(targets, 1):
-        pairs += ((f"devid_{index}", devid), (f"path_{index}", url))
+        pairs += (("devid", devid), ("path", url))
+    if call.true("debug_profile"):
+        pairs += _profile(open=opened - began, urls=seconds() - opened)
+    return pairs
+
+
+def _profile(**points: float) -> Pairs:
+    """What took how long (seconds), in order."""
+    pairs: Pairs = [("profpoints", len(points))]
+    for index, (name, took) in enumerate(points.items(), 1):
+        pairs += ((f"prof_{index}_name", name), (f"prof_{index}_time", f"{took:.6f}"))
     return pairs
 
 
@@ -182,12 +197,16 @@ async def delete(services: Services, call: Call) -> Pairs:
 async def rename(services: Services, call: Call) -> Pairs:
     """Give a file another key, which must be free (or its own).
 
-    OK: nothing. Errors: `no_key` (either), `unknown_key`, `key_exists`.
+    OK: nothing. Errors: `no_key` (either), `unknown_key`, `key_exists`, `failure` (a
+    key that cannot be stored).
     """
     domain = services.namespace.domain(call.arguments.get("domain"))
     old = call.required("from_key", errors.NoKey)
     new = call.required("to_key", errors.NoKey)
-    await services.namespace.rename(domain, old, new)
+    try:
+        await services.namespace.rename(domain, old, new)
+    except errors.ValueRefused as refused:
+        raise errors.KoboldError() from refused
     return []
 
 
@@ -215,7 +234,7 @@ FILE_COMMANDS = (
             optional("fid", "a fid of one's own choice; 0: automatic"),
             optional("multi_dest", "true: up to three URLs to choose from"),
             optional("size", "bytes that the device must have room for"),
-            optional("debug_profile", "accepted and ignored"),
+            optional("debug_profile", "true: say where the time went"),
             ZONE,
         ),
     ),

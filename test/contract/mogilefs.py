@@ -110,3 +110,8 @@ def tables(engine: str, version: int = 17) -> str:
 def trouble(now: int) -> str:
     """SQL that breaks things on a database of version 17."""
     return TROUBLE.format(now - 5400, now + 3600)
+
+
+def without_files(tables: str) -> list[str]:
+    """The tables with nothing in them but what says the version."""
+    return (tables + ROWS).partition(";\ninsert into domain")[0].split(";")

@@ -7,7 +7,7 @@ from typing import Any
 
 from test.contract import test_store_mariadb_away as maria
 from test.contract import test_store_postgres_away as postgres
-from test.contract.mogilefs import MOGILEFS, ROWS
+from test.contract.mogilefs import MOGILEFS, without_files
 from test.functional import mariadb, postgresql
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, wait_until
@@ -48,7 +48,7 @@ class Adopted:
         """Store, replicate, lose a copy, check, delete; the rows are MogileFS's all
         along, and its tables have the columns that they had."""
         self.url = self.new_database()
-        for statement in _without_files(self.mogilefs):
+        for statement in without_files(self.mogilefs):
             self.execute(statement)
         before = self.execute(self.columns)
         cluster = Cluster(2, self.url)
@@ -132,11 +132,6 @@ class AdoptedMaria(Adopted, FunctionalCase):
         """See `Adopted`."""
         rows = mariadb.shared().execute(sql, database=self.url.rpartition("/")[2])
         return [tuple(map(_text, row)) for row in rows]
-
-
-def _without_files(tables: str) -> list[str]:
-    """The tables with nothing in them but what says the version."""
-    return (tables + ROWS).partition(";\ninsert into domain")[0].split(";")
 
 
 def _text(value: Any) -> Any:

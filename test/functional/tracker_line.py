@@ -156,3 +156,8 @@ def put(url: str, content: bytes, seconds: float = ANSWER_SECONDS) -> None:
 def get(url: str, seconds: float = ANSWER_SECONDS) -> bytes:
     """The bytes at a URL; raises OSError if there are none."""
     return _exchange("GET", url, None, seconds)
+
+
+def remove(url: str, seconds: float = ANSWER_SECONDS) -> None:
+    """Have a node remove what is at a URL; raises OSError if it does not."""
+    _exchange("DELETE", url, None, seconds)
