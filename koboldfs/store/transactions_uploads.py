@@ -153,7 +153,7 @@ def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
         # What was drawn but is not in use any more, only the next draw shows.
         drawn = yield from _drawn(sql, [wanted])
         yield quiet(sql.forget_uploads(fids=drawn))
-        if wanted.fid <= drawn[0]:
+        if wanted.fid < drawn[0]:
             raise FidInUse
     if wanted.fid <= (yield from _highest(sql)):
         raise FidInUse
