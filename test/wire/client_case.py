@@ -8,48 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from urllib.parse import unquote_plus
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from test.fakes.city import City
 from test.fakes.storage_node import FakeNode, lose, split_answer
-
-#: The first digits of the reply to be skipped are the length that old trackers sent.
-OK_LINE = re.compile(r"OK\s+\d*\s*(\S*)")
-ERR_LINE = re.compile(r"ERR\s+(\w+)\s*(\S*)")
+from test.wire.client_readers import Refused, expression_fields
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _URL = re.compile(
     r"http://(127\.0\.0\.[123]):7500(/dev([1-6])/(\d/\d{3}/\d{3}/(\d{10})\.fid))"
 )
-
-
-class Refused(Exception):
-    """A client has read an ERR line: its code, and its text as it understands it."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(code, text)
-        self.code, self.text = code, text
-
-
-def expression_fields(line: bytes) -> dict[str, str]:
-    """A reply as the two expressions of the Perl client read it, and its offspring.
-
-    They are looked for at the beginning of the line; the values are unescaped, and one
-    that is missing is empty.
-    """
-    text = line.decode("latin-1")
-    refused = ERR_LINE.match(text)
-    if refused is not None:
-        raise Refused(refused[1], unquote_plus(refused[2], "latin-1"))
-    found = OK_LINE.match(text)
-    assert found is not None, line
-    pairs = [pair.split("=") for pair in found[1].split("&") if pair]
-    return {
-        unquote_plus(pair[0], "latin-1"): unquote_plus("".join(pair[1:2]), "latin-1")
-        for pair in pairs
-    }
 
 
 def path_of(url: str) -> bytes:

@@ -11,7 +11,8 @@ import re
 from itertools import permutations
 
 from koboldfs.model.entities import FsckEvent
-from test.wire.client_case import ClientCase, Refused, expression_fields, path_of
+from test.wire.client_case import ClientCase, path_of
+from test.wire.client_readers import Refused, expression_fields
 
 
 class PerlCase(ClientCase):
