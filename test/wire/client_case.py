@@ -15,7 +15,6 @@ from test.fakes.city import City
 from test.fakes.storage_node import FakeNode, lose, split_answer
 from test.wire.client_readers import Refused, expression_fields
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _URL = re.compile(
     r"http://(127\.0\.0\.[123]):7500(/dev([1-6])/(\d/\d{3}/\d{3}/(\d{10})\.fid))"
 )
@@ -64,7 +63,7 @@ class ClientCase(SynchronousTestCase):
         size = -(-len(request) // blocks)
         for start in range(0, len(request), size):
             channel.dataReceived(request[start : start + size])
-        status, _, _ = split_answer(wire.value().removeprefix(_CONTINUE))
+        status, _, _ = split_answer(wire.value())
         lose(channel)
         devid, fid = int(match[3]), int(match[5])
         place = self.city.live.view.place(devid)

@@ -174,8 +174,11 @@ class Moji(JavaCase):
             "mb_free": int,
             "reject_bad_md5": int,
         }
+        self.city.done("create_host host=new&ip=127.0.0.4&port=7500")
+        self.city.done("create_device devid=7&hostname=new&state=down")
         found = self.values(b"get_devices domain=d1\r\n")
-        self.assertEqual(found.pop("devices"), "6")
+        self.assertEqual(found.pop("devices"), "7")
+        self.assertNotIn("dev7_mb_total", found)
         seen = set()
         for name, value in found.items():
             device, _, field = name.partition("_")
@@ -240,6 +243,13 @@ class JavaMogilefs(JavaCase):
             ),
         ):
             self.assertEqual(self.refusal(line, guba_reply)[0], code)
+
+    def test_no_more_words(self) -> None:
+        """What another client asked to have repeated is not in this one's reply, not
+        even when no word of a command is in its line."""
+        for line in (b"delete domain=d1&key=no\r\n", b"-\r\n"):
+            self.assertEqual(self.city.say("noop callid=7"), "OK callid=7")
+            self.refusal(line, guba_reply)
 
     def test_size_of_nothing(self) -> None:
         """The text of an error that has blanks and a URL in it is one word, too."""

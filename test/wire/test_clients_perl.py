@@ -128,6 +128,24 @@ class PerlClient(PerlCase):
         [(devid, url)] = self.destinations(opened)
         self.assertIn(b"/dev%s/" % devid.encode(), path_of(url))
 
+    def test_other_address(self) -> None:
+        """A client in a host's altmask is given the other address, and the path goes
+        back with that address in it."""
+        for number in (1, 2, 3):
+            self.fields(
+                b"update_host host=host%d&altip=10.0.0.%d&altmask=127.0.0.0/24\r\n"
+                % (number, number)
+            )
+        opened = self.fields(b"create_open fid=0&multi_dest=1&domain=d1&key=k\r\n")
+        devid, url = self.destinations(opened)[0]
+        self.assertIn("//10.0.0.", url)
+        self.assertTrue(self.put_1_0(url.replace("//10.", "//127."), b"x"))
+        self.fields(
+            b"create_close key=k&domain=d1&size=1&fid=%s&devid=%s&path=%s\r\n"
+            % (opened["fid"].encode(), devid.encode(), url.encode())
+        )
+        self.assertEqual(self.paths(b"get_paths key=k&noverify=0&domain=d1\r\n"), [url])
+
     def test_checksum_at_close(self) -> None:
         """create_close_args: a checksum is compared if checksumverify is true."""
         md5 = b"5d41402abc4b2a76b9719d911017c592"
@@ -243,7 +261,10 @@ class PerlAdmin(PerlCase):
             )
         self.assertEqual(found["host2_altip"], "10.0.0.2")
         self.assertEqual(self.fields(b"get_hosts hostid=2\r\n")["host1_hostid"], "2")
+        self.city.done("create_host host=new&ip=127.0.0.4&port=7500")
+        self.city.done("create_device devid=7&hostname=new&state=down")
         found = self.fields(b"get_devices \r\n")
+        self.assertEqual((found["devices"], found["dev7_mb_total"]), ("7", ""))
         for number in range(1, int(found["devices"]) + 1):
             for name in ("mb_total", "mb_used", "mb_free", "weight"):
                 self.assertRegex(found[f"dev{number}_{name}"], r"^\d*$")
