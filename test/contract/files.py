@@ -55,10 +55,11 @@ class FilesContract(StoreContract):
         files = self.store.files
         low = await self.upload(1, "low")
         chosen = low + 5000
-        self.assertEqual(await files.open_upload(1, "a", 0, (1,), chosen), chosen)
+        for key, fid in (("a", chosen), ("next", chosen + 1)):
+            self.assertEqual(await files.open_upload(1, key, 0, (1,), fid), fid)
         for taken in (low, chosen, low + 1):
             await self.fault(errors.FidInUse, files.open_upload(1, "b", 0, (1,), taken))
-        self.assertGreater(await self.upload(1, "c"), chosen)
+        self.assertGreater(await self.upload(1, "c"), chosen + 1)
         self.assertEqual((await files.find_upload(chosen)).key, "a")
 
     async def test_chosen_fids_race(self) -> None:

@@ -50,7 +50,8 @@ create table file_to_delete2 (fid bigint unsigned not null primary key,
   nexttry int unsigned not null, index (nexttry),
   failcount tinyint unsigned not null default 0);
 create table host (hostid mediumint unsigned not null primary key,
-  status enum('alive', 'dead', 'down'), http_port mediumint unsigned default 7500,
+  status enum('alive', 'dead', 'down', 'readonly'),
+  http_port mediumint unsigned default 7500,
   http_get_port mediumint unsigned, hostname varchar(40), hostip varchar(15),
   altip varchar(15), altmask varchar(18), unique (hostname), unique (hostip),
   unique (altip));

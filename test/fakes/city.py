@@ -151,6 +151,7 @@ class MemoryDatabase:
 
     async def rename(self, dmid: int, old: str, new: str) -> None:
         """See `IFiles`."""
+        self._enter("rename")
         file, taken = self._live(dmid, old), self._live(dmid, new)
         if file is None:
             raise errors.UnknownKey()

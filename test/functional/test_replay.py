@@ -255,3 +255,25 @@ class Differences(SynchronousTestCase):
         told = re.findall(r"^``([a-z-]+)``$", section, re.MULTILINE)
         used = {name for one in transcripts() for name in one.exceptions()}
         self.assertEqual(sorted(told), sorted(used))
+
+    def test_seen(self) -> None:
+        """A difference is one, and an exception has to be different."""
+        for recorded, found in (
+            ("< OK", "OK"),
+            ("< OK a=1", "OK "),
+            ("< OK a=1", "OK a=2"),
+            ("< OK a=1", "OK a=1&b=2"),
+            ("< OK a=1&b=*", "OK a=1"),
+            ("< OK a=1", "OK a=1&a=1"),
+            ("< ERR a b", "ERR a c"),
+            ("< ERR a b\n= name: ERR c *", "ERR a b"),
+            ("< ERR a *\n= name: ERR a b", "ERR a b"),
+            ("< OK a={what}", "OK a=1"),
+        ):
+            (step,) = parse_lines(["> noop", *recorded.split("\n")])
+            with self.assertRaises(Mismatch, msg=recorded):
+                compare(step.answers[0], [found], {})
+        (step,) = parse_lines(["> noop", "< OK a=<a>&b=*:9", "+ name"])
+        names: dict[str, str] = {}
+        compare(step.answers[0], ["OK c=&b=x:9&a=5"], names)
+        self.assertEqual(names, {"a": "5"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import md5, sha256
 from typing import Any
 
+from koboldfs import errors
 from koboldfs.errors import DatabaseAway
 from koboldfs.model.entities import MD5, Checksum, Place
 from koboldfs.model.view import View
@@ -109,6 +110,8 @@ class Order(ExchangeCase):
                 "rename domain=d1&from_key=a&to_key=b": "key_exists",
             }
         )
+        self.city.database.failing["rename"] = [errors.ValueRefused()]
+        self.assert_errors({"rename domain=d1&from_key=a&to_key=c": "failure"})
 
     def test_updateclass(self) -> None:
         """Key, class, class's existence, the file's, then its copies."""
@@ -168,8 +171,30 @@ class Open(ExchangeCase):
 
     def test_not_several(self) -> None:
         """``multi_dest=0`` is the plain form."""
-        fields = self.city.done("create_open domain=d1&multi_dest=0&debug_profile=1")
+        fields = self.city.done("create_open domain=d1&multi_dest=0")
         self.assertEqual(list(fields), ["fid", "devid", "path"])
+
+    def test_profile(self) -> None:
+        """Where the time went, in seconds, if the client asks."""
+        namespace = self.city.namespace
+        real = namespace.open
+
+        async def slow(*arguments: Any, **more: Any) -> Any:
+            self.city.clock.advance(0.25)
+            return await real(*arguments, **more)
+
+        self.patch(namespace, "open", slow)
+        fields = self.city.done("create_open domain=d1&debug_profile=1")
+        self.assertEqual(
+            list(fields.items())[3:],
+            [
+                ("profpoints", "2"),
+                ("prof_1_name", "open"),
+                ("prof_1_time", "0.250000"),
+                ("prof_2_name", "urls"),
+                ("prof_2_time", "0.000000"),
+            ],
+        )
 
     def test_hosts_gone_meanwhile(self) -> None:
         """If none of the devices is known any more, there is no place to PUT to."""
