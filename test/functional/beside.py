@@ -123,15 +123,21 @@ class BesideCase(FunctionalCase):
 
     def wait_quiet(self) -> None:
         """Until all work is done."""
-        wait_until(lambda: not self.lengths(), SECONDS, "the queues are empty", 0.1)
+        try:
+            wait_until(lambda: not self.lengths(), SECONDS, "the queues are empty", 0.1)
+        except AssertionError as error:
+            now = int(time.time())
+            left = {q: self.execute(f"select * from {q}") for q in self.lengths()}
+            raise AssertionError(f"{error}: at {now} there are {left}") from None
 
     def wait_gone(self, queue: str, fid: int) -> None:
         """Until a row was worked off."""
         what = f"fid {fid} has left {queue}"
         wait_until(lambda: self.row(queue, fid, "fid") is None, SECONDS, what)
 
-    def all_at_once(self) -> None:
-        """As an operator who waits for nothing: every row is due."""
+    def hasten(self) -> None:
+        """As an operator who does not wait: every row is due, also what somebody who
+        is gone had in work."""
         for queue in ("file_to_replicate", "file_to_delete2"):
             self.execute(f"update {queue} set nexttry = 0")
 
@@ -148,6 +154,19 @@ class BesideCase(FunctionalCase):
             self.assertEqual((devcount, len(devids)), (COPIES, COPIES), dkey)
             for devid in devids:
                 self.assertEqual(self.bytes_on(devid, fid), content, dkey)
+
+    def known_copies(self) -> set[tuple[int, int]]:
+        """(device, fid) of every copy that the database knows."""
+        rows = self.execute("select devid, fid from file_on")
+        return {(int(devid), int(fid)) for devid, fid in rows}
+
+    def copies_on_disks(self) -> set[tuple[int, int]]:
+        """(device, fid) of every file on the nodes."""
+        found = set()
+        for path in self.cluster_.folder.glob("node*/data/devices/dev*/?/*/*/*.fid"):
+            device = path.relative_to(self.cluster_.folder).parts[3]
+            found.add((int(device.removeprefix("dev")), int(path.stem)))
+        return found
 
     def bytes_on(self, devid: int, fid: int) -> bytes | None:
         """What a storage node has of a fid, by its disk."""

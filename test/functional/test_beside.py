@@ -7,10 +7,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from test.functional.beside import OnMaria, OnPostgres
+from test.functional.beside import ORPHANS, OnMaria, OnPostgres, Workers
+from test.functional.beside_load import Load, Ours, Side
 from test.functional.cluster import DOMAIN
-from test.functional.mogile_tracker import DONE
+from test.functional.mogile_tracker import DONE, MogileTracker
 
+#: Long enough for some hundred changes.
+LOAD_SECONDS = 4.0
 #: Our workers look for work twice a second: several times, then.
 LOOKS_SECONDS = 2.0
 
@@ -59,9 +62,53 @@ class InWork:
         self.assert_sound({b"grabbed": b"grabbed", b"other": b"other"})
 
 
+class Together:
+    """Both kinds of trackers serve clients and do the jobs, at the same time."""
+
+    def test_mixed_load(self: Any) -> None:
+        """Clients of both change the same keys, while both do the jobs: every answer
+        is what it would be with one tracker; and when it is quiet, either has what was
+        acknowledged, there is a row for each key, and nothing is left over."""
+        self.begin(4)
+        workers = Workers(self.url).start()
+        self.addCleanup(workers.stop)
+
+        def sides() -> list[Side]:
+            node = self.cluster_.nodes[0]
+            return [Ours(node.tracker()), MogileTracker(self.url)]
+
+        load = Load(sides).start()
+        self.addCleanup(load.stop)
+        time.sleep(LOAD_SECONDS)
+        load.stop()
+        workers.stop()
+        self.assertEqual(load.broken + workers.broken, [])
+        self.assertGreater(load.steps, 50)
+        self.assertGreater(workers.rows, 0)
+        # What was met locked, MogileFS would look at in 1000 s again, and ours in 30 s.
+        self.hasten()
+        self.wait_quiet()
+        mogile, ours = self.mogile(), Ours(self.line())
+        load.settle_hot(ours)
+        load.read_all(ours)
+        load.read_all(mogile)
+        self.assertEqual(load.broken, [])
+        self.assert_sound(load.contents)
+        self.assertLessEqual(len(self.numbers(ORPHANS)), load.overruns)
+        self.assertEqual(self.copies_on_disks(), self.known_copies())
+
+
 class PostgresInWork(InWork, OnPostgres):
     """On PostgreSQL."""
 
 
 class MariaInWork(InWork, OnMaria):
+    """On MariaDB."""
+
+
+class PostgresTogether(Together, OnPostgres):
+    """On PostgreSQL."""
+
+
+class MariaTogether(Together, OnMaria):
     """On MariaDB."""
