@@ -61,6 +61,8 @@ class BesideCase(FunctionalCase):
 
     url = ""
     cluster_: BesideCluster
+    #: Whom a test's helpers store with.
+    mogile_: MogileTracker
 
     def new_database(self) -> str:
         """An empty database; returns its URL."""
@@ -154,6 +156,13 @@ class BesideCase(FunctionalCase):
             self.assertEqual((devcount, len(devids)), (COPIES, COPIES), dkey)
             for devid in devids:
                 self.assertEqual(self.bytes_on(devid, fid), content, dkey)
+
+    def node_of(self, devid: int) -> Node:
+        """The node that has a device."""
+        for node in self.cluster_.nodes:
+            if (node.folder / "data" / "devices" / f"dev{devid}").exists():
+                return node
+        raise AssertionError(f"no node has device {devid}")
 
     def known_copies(self) -> set[tuple[int, int]]:
         """(device, fid) of every copy that the database knows."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,6 +102,16 @@ class Session:
             cursor.execute(sql, tuple(values) or None)
             rows = list(cursor.fetchall()) if cursor.description else []
             return cursor.rowcount, rows, getattr(cursor, "lastrowid", 0) or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Callable[[str], object]]:
+        """Statements that are one: what is locked is locked until the end."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("begin")
+            try:
+                yield cursor.execute
+            finally:
+                cursor.execute("commit")
 
     # --- locks
 

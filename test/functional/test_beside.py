@@ -9,11 +9,14 @@ from typing import Any
 
 from test.functional.beside import ORPHANS, OnMaria, OnPostgres, Workers
 from test.functional.beside_load import Load, Ours, Side
-from test.functional.cluster import DOMAIN
-from test.functional.mogile_tracker import DONE, MogileTracker
+from test.functional.cluster import DOMAIN, wait_until
+from test.functional.mogile_database import lock_number, open_session
+from test.functional.mogile_tracker import DONE, LOCKED, MogileTracker, file_lock
 
 #: Long enough for some hundred changes.
 LOAD_SECONDS = 4.0
+#: The longest wait for anything.
+SECONDS = 15.0
 #: Our workers look for work twice a second: several times, then.
 LOOKS_SECONDS = 2.0
 
@@ -62,6 +65,111 @@ class InWork:
         self.assert_sound({b"grabbed": b"grabbed", b"other": b"other"})
 
 
+class Locked:
+    """A file that one has locked is left alone by the other: the names are shared."""
+
+    def _one_copy(self: Any, key: str) -> int:
+        """A file that nobody has replicated; its fid."""
+        self.want("replicate", 0)
+        self.want("delete", 0)
+        self.mogile_.store(DOMAIN, key, key.encode())
+        return int(self.numbers(f"select fid from file where dkey = '{key}'")[0])
+
+    def test_by_mogilefs(self: Any) -> None:
+        """While MogileFS has a file locked, ours neither copies nor removes it, but
+        does what is beside it; then it does."""
+        self.begin(3)
+        mogile = self.mogile_ = self.mogile()
+        second = self.mogile()
+        fid, gone = self._one_copy("a"), self._one_copy("b")
+        other = self._one_copy("c")
+        mogile.delete(DOMAIN, "b")
+        with (
+            mogile.session.lock(file_lock(fid), 0) as one,
+            second.session.lock(file_lock(gone), 0) as two,
+        ):
+            self.assertTrue(one and two)
+            before = self.copies_on_disks()
+            self.want("replicate", 1)
+            self.want("delete", 1)
+            self.wait_gone("file_to_replicate", other)
+            time.sleep(LOOKS_SECONDS)
+            known = self.known_copies()
+            self.assertEqual({c for c in known if c[1] != other} - before, set())
+            self.assertEqual(len([c for c in known if c[1] == gone]), 1)
+            here = {c for c in self.copies_on_disks() if c[1] != other}
+            self.assertEqual(here, {c for c in before if c[1] != other})
+        self.hasten()
+        self.wait_quiet()
+        self.assert_sound({b"a": b"a", b"c": b"c"})
+        self.assertEqual(self.copies_on_disks(), self.known_copies())
+
+    def test_by_ours_copying(self: Any) -> None:
+        """While ours copies a file, its row is not due for MogileFS, however long that
+        takes, and its lock is not to be had; then it is."""
+        self.begin(3)
+        mogile = self.mogile_ = self.mogile()
+        fid = self._one_copy("a")
+        blocker = open_session(self.url, "blocker")
+        self.addCleanup(blocker.close)
+        with blocker.transaction() as ask:
+            # Nobody can record a copy while this lasts.
+            ask(f"select 1 from file where fid = {fid} for update")
+            self.want("replicate", 1)
+            wait_until(lambda: len(self.copies_on_disks()) == 2, SECONDS, "copied")
+            leased = self.row("file_to_replicate", fid, "nexttry")[0]
+            deadline = time.monotonic() + SECONDS
+            while self.row("file_to_replicate", fid, "nexttry")[0] == leased:
+                self.assertLess(time.monotonic(), deadline, "the lease is kept up")
+                self.assertGreater(leased, time.time() + LOOKS_SECONDS)
+                self.assertEqual(mogile.grab_replications(), [])
+                time.sleep(0.2)
+            self.assertEqual(mogile.replicate(fid), LOCKED)
+            self.assertEqual(len(self.known_copies()), 1)
+        self.wait_quiet()
+        self.assert_sound({b"a": b"a"})
+        self._assert_free(mogile, fid)
+
+    def test_by_ours_removing(self: Any) -> None:
+        """While ours removes a file (whose node hangs), its row is not due for
+        MogileFS, and its lock is not to be had; then it is."""
+        self.begin(3)
+        mogile = self.mogile_ = self.mogile()
+        fid = self._one_copy("a")
+        (devid,) = self.numbers(f"select devid from file_on where fid = {fid}")
+        mogile.delete(DOMAIN, "a")
+        node = self.node_of(devid)
+        node.pause()
+        self.addCleanup(node.resume)
+        self.want("delete", 1)
+
+        def is_locked() -> bool:
+            with mogile.session.lock(file_lock(fid), 0) as had:
+                return not had
+
+        wait_until(is_locked, SECONDS, "ours has the file locked")
+        self.assertEqual(mogile.grab_deletions(), [])
+        nexttry, failcount = self.row("file_to_delete2", fid, "nexttry, failcount")
+        self.assertEqual(failcount, 0)
+        self.assertGreater(nexttry, time.time() + LOOKS_SECONDS)
+        self.assertTrue(is_locked())
+        node.resume()
+        self.want("replicate", 1)
+        self.hasten()
+        self.wait_quiet()
+        self.assertEqual(self.copies_on_disks(), set())
+        self._assert_free(mogile, fid)
+
+    def _assert_free(self: Any, mogile: MogileTracker, fid: int) -> None:
+        """Ours has given the lock back, at the latest after a moment."""
+
+        def is_free() -> bool:
+            with mogile.session.lock(file_lock(fid), 0) as had:
+                return had
+
+        wait_until(is_free, SECONDS, "the lock is free")
+
+
 class Together:
     """Both kinds of trackers serve clients and do the jobs, at the same time."""
 
@@ -103,6 +211,32 @@ class PostgresInWork(InWork, OnPostgres):
 
 
 class MariaInWork(InWork, OnMaria):
+    """On MariaDB."""
+
+
+class PostgresLocked(Locked, OnPostgres):
+    """On PostgreSQL."""
+
+    def test_numbers(self: Any) -> None:
+        """The stand-in makes the numbers of names that were seen of MogileFS, on a
+        machine named ``vm``."""
+        self.assertEqual(lock_number("vm"), 1751941658)
+        self.assertEqual(lock_number("mgfs:reaper"), 2048622148)
+
+    def test_other_machine(self) -> None:
+        """A lock has the host name in it: one of MogileFS's trackers elsewhere does
+        not keep ours off, as it would not keep off MogileFS's."""
+        self.begin(3)
+        mogile = self.mogile_ = self.mogile("elsewhere")
+        fid = self._one_copy("a")
+        with mogile.session.lock(file_lock(fid), 0) as had:
+            self.assertTrue(had)
+            self.want("replicate", 1)
+            self.wait_gone("file_to_replicate", fid)
+        self.assert_sound({b"a": b"a"})
+
+
+class MariaLocked(Locked, OnMaria):
     """On MariaDB."""
 
 
