@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from test.contract import test_store_mariadb_away as maria
+from test.contract import test_store_postgres_away as postgres
 from test.contract.mogilefs import MOGILEFS, ROWS
 from test.functional import mariadb, postgresql
 from test.functional.case import FunctionalCase
@@ -60,6 +61,8 @@ class BesideCase(FunctionalCase):
     """A database of MogileFS's, our tracker, and as many stand-ins as are wanted."""
 
     url = ""
+    #: What shows the columns of MogileFS's tables.
+    columns = ""
     cluster_: BesideCluster
     #: Whom a test's helpers store with.
     mogile_: MogileTracker
@@ -191,6 +194,8 @@ class BesideCase(FunctionalCase):
 class OnPostgres(BesideCase):
     """On PostgreSQL."""
 
+    columns = postgres.COLUMNS
+
     def mogilefs(self) -> str:
         """See `BesideCase`."""
         return MOGILEFS
@@ -209,6 +214,8 @@ class OnPostgres(BesideCase):
 
 class OnMaria(BesideCase):
     """On MariaDB, in the character set that MogileFS's installations have."""
+
+    columns = maria.COLUMNS
 
     def mogilefs(self) -> str:
         """See `BesideCase`."""

@@ -8,13 +8,15 @@ import time
 from typing import Any
 
 from test.functional.beside import ORPHANS, OnMaria, OnPostgres, Workers
-from test.functional.beside_load import Load, Ours, Side
+from test.functional.beside_load import KEYS, Load, Ours, Side
 from test.functional.cluster import DOMAIN, wait_until
 from test.functional.mogile_database import lock_number, open_session
 from test.functional.mogile_tracker import DONE, LOCKED, MogileTracker, file_lock
 
 #: Long enough for some hundred changes.
 LOAD_SECONDS = 4.0
+#: How long a row is ours after a sign of life.
+LEASE_SECONDS = 30
 #: The longest wait for anything.
 SECONDS = 15.0
 #: Our workers look for work twice a second: several times, then.
@@ -206,6 +208,82 @@ class Together:
         self.assertEqual(self.copies_on_disks(), self.known_copies())
 
 
+class TakeOver:
+    """MogileFS goes on with what ours left behind, and ours with what MogileFS did."""
+
+    def test_take_over_again(self: Any) -> None:
+        """Ours dies in the middle of a load. MogileFS alone does what was left to do,
+        and has everything that was acknowledged; nothing of ours is needed for it, or
+        in its way. Then ours comes back to a database that was cleaned of it."""
+        self.begin(4)
+        before = self.execute(self.columns)
+        ours = self.cluster_.nodes[0]
+        load = Load(lambda: [Ours(ours.tracker())], ends=True).start()
+        self.addCleanup(load.stop)
+        time.sleep(LOAD_SECONDS / 2)
+        ours.kill()
+        load.stop()
+        self.assertEqual(load.broken, [])
+        self.assertGreater(load.steps, 50)
+        self.assert_rows_of_mogilefs()
+        mogile = self.mogile()
+        self._do_all_work(mogile)
+        load.settle(mogile)
+        load.settle_hot(mogile)
+        load.read_all(mogile)
+        self.assertEqual(load.broken, [])
+        self.assert_sound(load.contents)
+        self.assertEqual(self.numbers(ORPHANS), [])
+        self._clean_of_ours()
+        self.assertEqual(self.execute(self.columns), before)
+        for number, key in enumerate(KEYS):
+            content = b"by mogile %d" % number
+            mogile.store(DOMAIN, key, content)
+            load.contents[key] = content
+        ours.start()
+        self.cluster_.wait_ready()
+        line = Ours(self.line())
+        load.read_all(line)
+        for key in KEYS[:4]:
+            line.store(DOMAIN, key, b"by ours")
+            load.contents[key] = b"by ours"
+        self.wait_quiet()
+        load.read_all(line)
+        self.assertEqual(load.broken, [])
+        self.assert_sound(load.contents)
+
+    def assert_rows_of_mogilefs(self: Any) -> None:
+        """What lies in the queues when a tracker died is what MogileFS understands:
+        due within a lease (or after the first back-off, which is shorter)."""
+        late = int(time.time()) + LEASE_SECONDS
+        for queue in ("file_to_replicate", "file_to_delete2"):
+            dues = self.numbers(f"select nexttry from {queue}")
+            self.assertEqual([due for due in dues if due > late], [])
+        sources = "select count(*) from file_to_replicate where fromdevid is not null"
+        self.assertEqual(self.numbers(sources), [0])
+        fields = dict(self.execute("select field, value from server_settings"))
+        theirs = {name for name in fields if not name.startswith("kobold")}
+        self.assertEqual(theirs, {"schema_version"})
+        for table in ("file_on_corrupt", "unreachable_fids", "fsck_log", "checksum"):
+            if self.execute(self.columns.replace("not like 'kobold%'", f"= '{table}'")):
+                self.assertEqual(self.numbers(f"select count(*) from {table}"), [0])
+
+    def _do_all_work(self: Any, mogile: MogileTracker) -> None:
+        """The jobs of MogileFS, with an operator who does not wait for the leases of
+        who is dead, nor for abandoned uploads to be an hour old."""
+        deadline = time.monotonic() + SECONDS
+        while self.lengths():
+            self.assertLess(time.monotonic(), deadline, self.lengths())
+            self.hasten()
+            self.execute("update tempfile set createtime = 1")
+            mogile.work()
+
+    def _clean_of_ours(self: Any) -> None:
+        """As doc/from-mogilefs says, under Going back."""
+        self.execute("drop table kobold_checksum")
+        self.execute("delete from server_settings where field like 'kobold%'")
+
+
 class PostgresInWork(InWork, OnPostgres):
     """On PostgreSQL."""
 
@@ -245,4 +323,12 @@ class PostgresTogether(Together, OnPostgres):
 
 
 class MariaTogether(Together, OnMaria):
+    """On MariaDB."""
+
+
+class PostgresTakeOver(TakeOver, OnPostgres):
+    """On PostgreSQL."""
+
+
+class MariaTakeOver(TakeOver, OnMaria):
     """On MariaDB."""
