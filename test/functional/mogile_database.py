@@ -21,8 +21,10 @@ Rows = list[tuple[Any, ...]]
 
 #: Deadlock found; waited too long for a lock.
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
-#: How often a statement is said again after a deadlock.
+#: How often a statement is said again after a deadlock, and how long one waits for a
+#: row that somebody has locked: long enough for a test, which must have an end.
 ATTEMPTS = 20
+WAIT_SECONDS = 10
 #: For how long a row that was grabbed is not due.
 GRABBED_SECONDS = 1000
 
@@ -59,7 +61,8 @@ class Session:
         raise NotImplementedError
 
     def _error(self, error: Exception) -> str:
-        """What became of a statement: ``taken``, ``again`` or nothing known."""
+        """What became of a statement: ``taken``, ``again`` (a deadlock), ``waited`` (for a
+        row, in vain) or nothing known."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -161,7 +164,7 @@ class Session:
         try:
             return self._grab(queue, columns, limit)
         except Exception as error:
-            if self._error(error) != "again":
+            if self._error(error) not in ("again", "waited"):
                 raise
             return []
 
@@ -194,13 +197,16 @@ class PostgresSession(Session):
     ignore = ("insert", "on conflict do nothing")
 
     def _connect(self) -> Any:
-        connection = psycopg2.connect(self.url)
+        wait = f"-c lock_timeout={WAIT_SECONDS}s"
+        connection = psycopg2.connect(self.url, options=wait)
         connection.autocommit = True
         return connection
 
     def _error(self, error: Exception) -> str:
         if isinstance(error, psycopg2.errors.UniqueViolation):
             return "taken"
+        if isinstance(error, psycopg2.errors.LockNotAvailable):
+            return "waited"
         deadlock = psycopg2.errors.DeadlockDetected
         return "again" if isinstance(error, deadlock) else ""
 
@@ -270,6 +276,7 @@ class MariaSession(Session):
             database=parts.path.lstrip("/"),
             autocommit=True,
             charset="latin1",
+            init_command=f"set innodb_lock_wait_timeout = {WAIT_SECONDS}",
         )
         # A byte is a character; what MySQL calls latin1 Python has no name for.
         connection.encoding = "latin-1"
@@ -279,7 +286,8 @@ class MariaSession(Session):
         if isinstance(error, pymysql.IntegrityError):
             return "taken"
         if isinstance(error, pymysql.OperationalError):
-            return "again" if error.args[0] in (_DEADLOCK, _LOCK_WAIT) else ""
+            kinds = {_DEADLOCK: "again", _LOCK_WAIT: "waited"}
+            return kinds.get(error.args[0], "")
         return ""
 
     def _take(self, name: str) -> bool:

@@ -66,9 +66,7 @@ class MogileTracker:
             "select devid, device.hostid, device.status, host.status, hostip,"
             " http_port from device join host on host.hostid = device.hostid"
         )
-        return {
-            row[0]: Device(*row[:4], base=f"http://{row[4]}:{row[5]}") for row in rows
-        }
+        return {row[0]: Device(*row[:4], f"http://{row[4]}:{row[5]}") for row in rows}
 
     def _dmid(self, domain: str) -> int:
         rows = self.session.ask("select dmid from domain where namespace = %s", domain)
