@@ -274,7 +274,7 @@ class Cluster:
 
     def _sees_all(self, node: Node) -> bool:
         node.must_run()
-        here = [other.name for other in self.nodes if other.running]
+        here = [one.name for one in self.nodes if one.running and one.is_storage]
         with node.tracker(5) as tracker:
             ready = {
                 device["hostname"]

@@ -75,7 +75,7 @@ class TrackerLine:
         A name with a final underscore is meant without it (``class_``, ``from_``).
         """
         pairs = "&".join(
-            f"{name.rstrip('_')}={quote_plus(str(value))}"
+            f"{name.rstrip('_')}={quote_plus(_sent(value))}"
             for name, value in arguments.items()
         )
         answer = self.line(f"{command} {pairs}".encode()).decode("ascii")
@@ -88,7 +88,7 @@ class TrackerLine:
 
     # --- whole files, as a client library does it
 
-    def store(self, domain: str, key: str, content: bytes) -> None:
+    def store(self, domain: str, key: str | bytes, content: bytes) -> None:
         """create_open, PUT to the first path that takes it, create_close."""
         opened = self.ask("create_open", domain=domain, key=key, multi_dest=1, fid=0)
         refusal: OSError | None = None
@@ -111,7 +111,7 @@ class TrackerLine:
             return
         raise refusal or OSError("no path was offered")
 
-    def paths(self, domain: str, key: str, count: int = 9) -> list[str]:
+    def paths(self, domain: str, key: str | bytes, count: int = 9) -> list[str]:
         """The URLs of the file's copies."""
         fields = self.ask(
             "get_paths", domain=domain, key=key, pathcount=count, noverify=1
@@ -120,7 +120,7 @@ class TrackerLine:
             fields[f"path{number}"] for number in range(1, int(fields["paths"]) + 1)
         ]
 
-    def fetch(self, domain: str, key: str) -> bytes:
+    def fetch(self, domain: str, key: str | bytes) -> bytes:
         """The file's bytes, from the first copy that can be read."""
         refusal: OSError | None = None
         for path in self.paths(domain, key):
@@ -128,7 +128,12 @@ class TrackerLine:
                 return get(path, self.seconds)
             except OSError as error:
                 refusal = error
-        raise refusal or OSError(f"{key} has no path")
+        raise refusal or OSError(f"{key!r} has no path")
+
+
+def _sent(value: object) -> str | bytes:
+    """A key may be any bytes, and then they are sent."""
+    return value if isinstance(value, bytes) else str(value)
 
 
 def _exchange(method: str, url: str, body: bytes | None, seconds: float) -> bytes:
