@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, rows
+from bench import checks, reaping, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -33,6 +33,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "delete": rows.delete,
     "replication": rows.replication,
     "fsck": checks.fsck,
+    "reap": reaping.reap,
     "node_get": rows.node_get,
     "node_put": rows.node_puts,
     "large": rows.large,

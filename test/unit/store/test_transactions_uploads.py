@@ -102,16 +102,17 @@ class Opens(SynchronousTestCase):
             play(uploads.open_uploads(MYSQL, [ONE]), *more)
 
     def test_mysql_chosen(self) -> None:
-        """A chosen fid must be above the next that would be drawn."""
+        """A chosen fid must be the next that would be drawn, or above it."""
         chosen = Opening(1, "a", 0, "1", 50)
         known = rows((11, None, 40, 3))
         steps = uploads.open_upload_as
         played = play(steps(MYSQL, chosen), rows((41, 1)), known, rows(count=1))
         self.assertEqual(played.result, 50)
         self.assertEqual(played.quietly("DELETE FROM tempfile"), [(41,)])
-        for number in (50, 51):
-            with self.assertRaises(FidInUse):
-                play(steps(MYSQL, chosen), rows((number, 1)))
+        played = play(steps(MYSQL, chosen), rows((50, 1)), known, rows(count=1))
+        self.assertEqual(played.result, 50)
+        with self.assertRaises(FidInUse):
+            play(steps(MYSQL, chosen), rows((51, 1)))
 
 
 class Closes(SynchronousTestCase):
