@@ -61,8 +61,8 @@ class Session:
         raise NotImplementedError
 
     def _error(self, error: Exception) -> str:
-        """What became of a statement: ``taken``, ``again`` (a deadlock), ``waited`` (for a
-        row, in vain) or nothing known."""
+        """What became of a statement: ``taken``, ``again`` (a deadlock), ``waited``
+        (for a row, in vain) or nothing known."""
         raise NotImplementedError
 
     def close(self) -> None:
