@@ -12,6 +12,7 @@ from sqlalchemy import (
     case,
     func,
     literal_column,
+    or_,
     select,
 )
 
@@ -31,6 +32,9 @@ from koboldfs.store.schema import (
 )
 from koboldfs.store.statements_files import LIMIT
 
+#: Nobody has a row for longer without a sign of life (MogileFS's number). One of ours
+#: that is due later was put off by MogileFS, which leaves our mark on it.
+LONGEST_LEASE_SECONDS = 1000
 #: `lengths` counts no further, because counting is reading.
 COUNTED_ROWS = 100_000
 #: Uploads, by age of their fid, among which expired ones are looked for in one go.
@@ -97,7 +101,9 @@ class QueueStatements:
         self.lock_replications = tongue.phrase(
             select(queue.c.fid).where(in_fids).order_by(queue.c.fid).with_for_update()
         )
-        waiting = and_(queue.c.nexttry > unix_now(), queue.c.flags == free)
+        when = queue.c.nexttry
+        left = when > unix_now() + literal_column(str(LONGEST_LEASE_SECONDS))
+        waiting = and_(when > unix_now(), or_(queue.c.flags == free, left))
         some = (
             select(queue.c.fid)
             .order_by(queue.c.nexttry)

@@ -244,6 +244,18 @@ class QueuesContract(StoreContract):
         self.assertEqual(await self.store.queues.hasten_replications(), 2)
         self.assertEqual(sorted(row.fid for row in await self.taken()), fids[:2])
 
+    async def test_mark_that_was_left(self) -> None:
+        """A row that one of ours died over, and MogileFS put off further than any
+        lease goes, keeps our mark: it is not taken for one in work."""
+        fid = await self.stored(1, "a")
+        queues = self.store.queues
+        self.assertEqual(len(await queues.take_replications(10, LEASE_SECONDS)), 1)
+        self.assertEqual(await queues.hasten_replications(), 0)
+        await self.pass_time(LEASE_SECONDS)
+        self.assertEqual(len(await queues.take_replications(10, 3600)), 1)
+        self.assertEqual(await queues.hasten_replications(), 1)
+        self.assertEqual(await self.replications(), [fid])
+
     # --- deletion
 
     async def test_deletion(self) -> None:

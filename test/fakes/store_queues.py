@@ -17,6 +17,8 @@ from koboldfs.model.entities import (
 from test.fakes.store_tables import QueueRow
 
 IN_WORK, ASKED_AGAIN = 1, 2
+#: A row in work is due within that time.
+LONGEST_LEASE_SECONDS = 1000
 #: A delay beyond this (ten years, in seconds) means: given up.
 GIVEN_UP_SECONDS = 315_360_000
 #: Seconds after which the files of a dead device are due.
@@ -126,7 +128,7 @@ class QueueCalls:
         rows = [
             row
             for row in self.tables.to_replicate.values()
-            if row.failcount and not row.flags and now < row.nexttry < END_OF_TIME
+            if row.failcount and self._waits(row) and row.nexttry < END_OF_TIME
         ][:limit]
         for row in rows:
             row.nexttry = now
@@ -136,14 +138,15 @@ class QueueCalls:
         """See `IQueues`."""
         await self.enter("hasten_replications")
         now = self.now()
-        rows = [
-            row
-            for row in self.tables.to_replicate.values()
-            if not row.flags and row.nexttry > now
-        ]
+        rows = [row for row in self.tables.to_replicate.values() if self._waits(row)]
         for row in rows:
             row.nexttry = now
         return len(rows)
+
+    def _waits(self, row: QueueRow) -> bool:
+        """Whether it is not due, and not in work."""
+        ahead = row.nexttry - self.now()
+        return ahead > 0 and (not row.flags or ahead > LONGEST_LEASE_SECONDS)
 
     # --- deletion
 

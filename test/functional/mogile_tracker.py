@@ -66,7 +66,10 @@ class MogileTracker:
             "select devid, device.hostid, device.status, host.status, hostip,"
             " http_port from device join host on host.hostid = device.hostid"
         )
-        return {row[0]: Device(*row[:4], f"http://{row[4]}:{row[5]}") for row in rows}
+        return {
+            devid: Device(devid, hostid, status, host_status, f"http://{ip}:{port}")
+            for devid, hostid, status, host_status, ip, port in rows
+        }
 
     def _dmid(self, domain: str) -> int:
         rows = self.session.ask("select dmid from domain where namespace = %s", domain)
