@@ -99,8 +99,8 @@ def fsck_wait(context: Context) -> None:
     """Wait until the check is over, and show what it found.
 
     Not done (exit status 1) if it was stopped before its end, or has not moved for ten
-    minutes. Files whose nodes are
-    away were looked at as far as possible; they are looked at again later.
+    minutes. Files whose nodes are away were looked at as far as possible; they are
+    looked at again later.
     """
     _wait(context)
 

@@ -6,16 +6,13 @@ others are storage nodes of ours, which both kinds of trackers use.
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 
-from test.contract import test_store_mariadb_away as maria
-from test.contract import test_store_postgres_away as postgres
-from test.contract.mogilefs import MOGILEFS, ROWS
-from test.functional import mariadb, postgresql
+from test.functional.adopted import MadeByMogileFS, MadeOnMaria, MadeOnPostgres
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, Node, wait_until
+from test.functional.load import Threads
 from test.functional.mogile_tracker import MogileTracker
 from test.functional.tracker_line import TrackerLine
 
@@ -57,37 +54,17 @@ class BesideCluster(Cluster):
         return node
 
 
-class BesideCase(FunctionalCase):
+class BesideCase(MadeByMogileFS, FunctionalCase):
     """A database of MogileFS's, our tracker, and as many stand-ins as are wanted."""
 
-    url = ""
-    #: What shows the columns of MogileFS's tables.
-    columns = ""
     cluster_: BesideCluster
     #: Whom a test's helpers store with.
     mogile_: MogileTracker
 
-    def new_database(self) -> str:
-        """An empty database; returns its URL."""
-        raise NotImplementedError
-
-    def execute(self, sql: str) -> list[Any]:
-        """Look at the database from outside, and meddle."""
-        raise NotImplementedError
-
-    def mogilefs(self) -> str:
-        """The tables as MogileFS makes them."""
-        raise NotImplementedError
-
     def begin(self, size: int = 4) -> BesideCluster:
         """Make the database and start the cluster."""
-        self.url = self.new_database()
-        tables, _, _ = (self.mogilefs() + ROWS).partition(";\ninsert into domain")
-        for statement in [
-            *tables.split(";"),
-            f"insert into domain values (1,'{DOMAIN}')",
-        ]:
-            self.execute(statement)
+        self.make_database()
+        self.execute(f"insert into domain values (1, '{DOMAIN}')")
         cluster = BesideCluster(size, self.url)
         self.clusters.append(cluster)
         self.addCleanup(cluster.stop)
@@ -191,79 +168,27 @@ class BesideCase(FunctionalCase):
         return None
 
 
-class OnPostgres(BesideCase):
+class OnPostgres(MadeOnPostgres, BesideCase):
     """On PostgreSQL."""
 
-    columns = postgres.COLUMNS
 
-    def mogilefs(self) -> str:
-        """See `BesideCase`."""
-        return MOGILEFS
-
-    def new_database(self) -> str:
-        """See `BesideCase`."""
-        server = postgresql.shared()
-        url = server.new_database()
-        self.addCleanup(server.drop, url)
-        return url
-
-    def execute(self, sql: str) -> list[Any]:
-        """See `BesideCase`."""
-        return postgresql.shared().execute(self.url, sql)
+class OnMaria(MadeOnMaria, BesideCase):
+    """On MariaDB."""
 
 
-class OnMaria(BesideCase):
-    """On MariaDB, in the character set that MogileFS's installations have."""
-
-    columns = maria.COLUMNS
-
-    def mogilefs(self) -> str:
-        """See `BesideCase`."""
-        return maria.MOGILEFS
-
-    def new_database(self) -> str:
-        """See `BesideCase`."""
-        server = mariadb.shared()
-        url = server.new_database("character set latin1")
-        self.addCleanup(server.drop, url)
-        return url
-
-    def execute(self, sql: str) -> list[Any]:
-        """See `BesideCase`."""
-        return mariadb.shared().execute(sql, database=self.url.rpartition("/")[2])
-
-
-class Workers:
+class Workers(Threads):
     """Threads that do the jobs of MogileFS's tracker until they are stopped, each with
     a session of its own. `broken` holds what ended one of them."""
 
     def __init__(self, url: str, count: int = 2) -> None:
-        self.broken: list[str] = []
+        super().__init__([self._work] * count, SECONDS)
         self.rows = 0
         self._url = url
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._work, daemon=True) for _ in range(count)
-        ]
-
-    def start(self) -> Workers:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def stop(self) -> None:
-        """End; returns when all have."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(SECONDS)
-            if thread.is_alive():
-                self.broken.append("a worker hangs")
 
     def _work(self) -> None:
         tracker = MogileTracker(self._url)
         try:
-            while not self._stop.is_set():
+            while not self.stopped.is_set():
                 # Few at a time: a row that is waiting here is nobody else's.
                 rows = tracker.work(5)
                 self.rows += rows

@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from test.functional.cluster import DOMAIN
+from test.functional.load import Threads
 from test.functional.mogile_tracker import MogileTracker, Opened
 from test.functional.tracker_line import Refused, TrackerLine, put
 
@@ -60,7 +62,7 @@ class Ours:
 Side = Ours | MogileTracker
 
 
-class Load:
+class Load(Threads):
     """Threads that store, overwrite, rename, delete and read until stopped.
 
     `sides` makes what a thread talks to: each step takes any of them. Two threads are
@@ -73,35 +75,17 @@ class Load:
     def __init__(
         self, sides: Callable[[], list[Side]], threads: int = 4, *, ends: bool = False
     ) -> None:
+        jobs = [partial(self._run, number) for number in range(threads)]
+        super().__init__(jobs, PATIENCE_SECONDS * 2)
         self.contents: dict[bytes, bytes] = {}
         self.doubts: dict[bytes, set[bytes | None]] = {}
         self.hot: dict[bytes, set[bytes]] = {key: set() for key in HOT_KEYS}
-        self.broken: list[str] = []
         self.steps = 0
         #: Over all threads that ended: see `MogileTracker`.
         self.overruns = 0
         self._ends = ends
         self._sides = sides
-        self._stop = threading.Event()
         self._locks = {key: threading.Lock() for key in KEYS}
-        self._threads = [
-            threading.Thread(target=self._run, args=(number,), daemon=True)
-            for number in range(threads)
-        ]
-
-    def start(self) -> Load:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def stop(self) -> None:
-        """End; returns when all threads have."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(PATIENCE_SECONDS * 2)
-            if thread.is_alive():
-                self.broken.append("a client hangs")
 
     def settle(self, side: Side) -> None:
         """Look up what has become of the keys in doubt, which must be one of two."""
@@ -138,7 +122,7 @@ class Load:
         sides = self._sides()
         acts = [self._store, self._delete, self._rename, self._read, self._store_hot]
         try:
-            while not self._stop.is_set():
+            while not self.stopped.is_set():
                 act = chance.choices(acts, weights=(6, 2, 3, 4, 1))[0]
                 act(chance, sides)
                 self.steps += 1

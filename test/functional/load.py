@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 from test.functional.cluster import DOMAIN, Cluster, Node
 from test.functional.tracker_line import Refused, TrackerLine
@@ -46,26 +48,22 @@ class Client:
             line.close()
 
 
-class Load:
-    """Threads that store new files and read random acknowledged ones until stopped.
+T = TypeVar("T", bound="Threads")
 
-    `promised` holds what was acknowledged; `broken` what the cluster did not keep: a
-    file that could not be read at all within the patience, or with other bytes.
-    """
 
-    def __init__(self, cluster: Cluster, writers: int = 2, readers: int = 2) -> None:
-        self.promised: dict[str, bytes] = {}
+class Threads:
+    """What runs in threads until it is stopped; `broken` is what must not happen."""
+
+    def __init__(
+        self, jobs: Sequence[Callable[[], None]], patience_seconds: float
+    ) -> None:
+        """`jobs` look at `stopped`; one that takes longer to end hangs."""
         self.broken: list[str] = []
-        self.reads = 0
-        self._trackers = [node for node in cluster.nodes if node.is_tracker]
-        self._stop = threading.Event()
-        jobs = [(self._write, number) for number in range(writers)]
-        jobs += [(self._read, number) for number in range(readers)]
-        self._threads = [
-            threading.Thread(target=self._guard, args=job, daemon=True) for job in jobs
-        ]
+        self.stopped = threading.Event()
+        self._patience_seconds = patience_seconds
+        self._threads = [threading.Thread(target=job, daemon=True) for job in jobs]
 
-    def start(self) -> Load:
+    def start(self: T) -> T:
         """Begin."""
         for thread in self._threads:
             thread.start()
@@ -73,11 +71,30 @@ class Load:
 
     def stop(self) -> None:
         """End; returns when all threads have."""
-        self._stop.set()
+        self.stopped.set()
         for thread in self._threads:
-            thread.join(TROUBLE_SECONDS + PATIENCE_SECONDS * 3)
+            thread.join(self._patience_seconds)
             if thread.is_alive():
-                self.broken.append("a client hangs")
+                self.broken.append(f"a thread of {type(self).__name__} hangs")
+
+
+class Load(Threads):
+    """Threads that store new files and read random acknowledged ones until stopped.
+
+    `promised` holds what was acknowledged; `broken` what the cluster did not keep: a
+    file that could not be read at all within the patience, or with other bytes.
+    """
+
+    def __init__(self, cluster: Cluster, writers: int = 2, readers: int = 2) -> None:
+        jobs = [(self._write, number) for number in range(writers)]
+        jobs += [(self._read, number) for number in range(readers)]
+        super().__init__(
+            [partial(self._guard, *job) for job in jobs],
+            TROUBLE_SECONDS + PATIENCE_SECONDS * 3,
+        )
+        self.promised: dict[str, bytes] = {}
+        self.reads = 0
+        self._trackers = [node for node in cluster.nodes if node.is_tracker]
 
     def read_all(self, cluster: Cluster) -> None:
         """Read every promised file once, through every tracker that runs."""
@@ -99,7 +116,7 @@ class Load:
     def _write(self, client: Client, chance: random.Random) -> None:
         number = 0
         me = threading.get_ident()
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             number += 1
             key = f"{me}/{number}"
             content = chance.randbytes(chance.randrange(LARGEST_BYTES))
@@ -109,7 +126,7 @@ class Load:
             self.promised[key] = content
 
     def _read(self, client: Client, chance: random.Random) -> None:
-        while not self._stop.is_set():
+        while not self.stopped.is_set():
             keys = list(self.promised)
             if not keys:
                 time.sleep(0.01)

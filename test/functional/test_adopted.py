@@ -5,10 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from test.contract import test_store_mariadb_away as maria
-from test.contract import test_store_postgres_away as postgres
-from test.contract.mogilefs import MOGILEFS, without_files
-from test.functional import mariadb, postgresql
+from test.functional.adopted import MadeOnMaria, MadeOnPostgres
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, wait_until
 
@@ -27,29 +24,14 @@ LEFT = {
 class Adopted:
     """Two of our trackers on MogileFS's tables."""
 
-    url = ""
-    #: The tables, and what shows their columns.
-    mogilefs = ""
-    columns = ""
-
-    def new_database(self) -> str:
-        """An empty database; returns its URL."""
-        raise NotImplementedError
-
-    def execute(self, sql: str) -> list[Any]:
-        """Look at the database from outside."""
-        raise NotImplementedError
-
-    def counts(self) -> dict[str, int]:
+    def counts(self: Any) -> dict[str, int]:
         """Rows of the tables that ought to be empty when all is quiet."""
         return {t: self.execute(f"select count(*) from {t}")[0][0] for t in LEFT}
 
     def test_a_day(self: Any) -> None:
         """Store, replicate, lose a copy, check, delete; the rows are MogileFS's all
         along, and its tables have the columns that they had."""
-        self.url = self.new_database()
-        for statement in without_files(self.mogilefs):
-            self.execute(statement)
+        self.make_database()
         before = self.execute(self.columns)
         cluster = Cluster(2, self.url)
         self.clusters.append(cluster)
@@ -97,42 +79,9 @@ class Adopted:
         self.assertEqual(after, before)
 
 
-class AdoptedPostgres(Adopted, FunctionalCase):
+class AdoptedPostgres(Adopted, MadeOnPostgres, FunctionalCase):
     """On PostgreSQL."""
 
-    mogilefs = MOGILEFS
-    columns = postgres.COLUMNS
 
-    def new_database(self) -> str:
-        """See `Adopted`."""
-        server = postgresql.shared()
-        url = server.new_database()
-        self.addCleanup(server.drop, url)
-        return url
-
-    def execute(self, sql: str) -> list[Any]:
-        """See `Adopted`."""
-        return postgresql.shared().execute(self.url, sql)
-
-
-class AdoptedMaria(Adopted, FunctionalCase):
-    """On MariaDB, in the character set that MogileFS's installations have."""
-
-    mogilefs = maria.MOGILEFS
-    columns = maria.COLUMNS
-
-    def new_database(self) -> str:
-        """See `Adopted`."""
-        server = mariadb.shared()
-        url = server.new_database("character set latin1")
-        self.addCleanup(server.drop, url)
-        return url
-
-    def execute(self, sql: str) -> list[Any]:
-        """See `Adopted`."""
-        rows = mariadb.shared().execute(sql, database=self.url.rpartition("/")[2])
-        return [tuple(map(_text, row)) for row in rows]
-
-
-def _text(value: Any) -> Any:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+class AdoptedMaria(Adopted, MadeOnMaria, FunctionalCase):
+    """On MariaDB."""

@@ -10,9 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from test.contract import test_store_mariadb_away as maria
-from test.contract.mogilefs import MOGILEFS, without_files
-from test.functional import mariadb, postgresql
+from test.functional.adopted import MadeOnMaria, MadeOnPostgres
 from test.functional.case import FunctionalCase
 from test.functional.cluster import ROOT, Cluster, Node, Ports, wait_until
 from test.functional.tracker_line import put, remove
@@ -190,9 +188,7 @@ class Stage:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return "" if value is None else str(value)
 
 
 class Replay:
@@ -200,16 +196,10 @@ class Replay:
 
     timeout = 120
 
-    def new_database(self) -> tuple[str, Any]:
-        """Its URL, and what executes statements there."""
-        raise NotImplementedError
-
     def test_replay(self: Any) -> None:
         """Every recorded answer is ours too, but for the named exceptions."""
-        url, execute = self.new_database()
-        for statement in without_files(self.mogilefs):
-            execute(statement)
-        stage = Stage(url, execute)
+        self.make_database()
+        stage = Stage(self.url, self.execute)
         self.clusters.append(stage.cluster)
         self.addCleanup(stage.stop)
         stage.start()
@@ -218,31 +208,14 @@ class Replay:
             self.fail("\n".join(["other answers", *wrong]))
 
 
-class OnPostgreSQL(Replay, FunctionalCase):
+class OnPostgreSQL(Replay, MadeOnPostgres, FunctionalCase):
     """The database of the recording."""
 
-    mogilefs = MOGILEFS
 
-    def new_database(self) -> tuple[str, Any]:
-        """See `Replay`."""
-        server = postgresql.shared()
-        url = server.new_database()
-        self.addCleanup(server.drop, url)
-        return url, lambda sql: server.execute(url, sql)
-
-
-class OnMariaDB(Replay, FunctionalCase):
+class OnMariaDB(Replay, MadeOnMaria, FunctionalCase):
     """With keys that are exact."""
 
-    mogilefs = maria.MOGILEFS
-
-    def new_database(self) -> tuple[str, Any]:
-        """See `Replay`."""
-        server = mariadb.shared()
-        url = server.new_database("character set latin1 collate latin1_nopad_bin")
-        self.addCleanup(server.drop, url)
-        name = url.rpartition("/")[2]
-        return url, lambda sql: server.execute(sql, database=name)
+    words = "character set latin1 collate latin1_nopad_bin"
 
 
 class Differences(SynchronousTestCase):
