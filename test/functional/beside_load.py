@@ -212,7 +212,9 @@ class Load(Threads):
             self.broken.append(f"{what}: {code or 'OK'}, not {expected or 'OK'}")
 
     def _doubt(self, key: bytes, content: bytes | None) -> None:
-        self.doubts[key] = {self.contents.get(key), content}
+        # In doubt already: its tracker died, and another thread does not know it yet.
+        known = self.doubts.get(key, {self.contents.get(key)})
+        self.doubts[key] = known | {content}
 
     def _sure(self, key: bytes, content: bytes | None) -> None:
         del self.doubts[key]
