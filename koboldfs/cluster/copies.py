@@ -100,6 +100,12 @@ class Copies:
         policy, mindevcount = self.policy_of(dmid, classid)
         return policy.copies(Question(self.live.view, frozenset(devids), mindevcount))
 
+    def settled(self, dmid: int, classid: int, devids: Collection[int]) -> bool:
+        """Whether a file of that class on these devices will want no further copy,
+        whatever hosts come."""
+        policy, mindevcount = self.policy_of(dmid, classid)
+        return policy.settled(Question(self.live.view, frozenset(devids), mindevcount))
+
     # --- making copies
 
     async def spread(

@@ -155,6 +155,7 @@ class Incoming:
             devids,
             own,
             self._checksum(kind) if kind else None,
+            self._copies.settled(self.domain.dmid, self._classid, devids),
         )
 
     async def abandon(self) -> None:

@@ -37,9 +37,10 @@ from koboldfs.model.entities import (
     Place,
     Removal,
     ReplicationDone,
-    Upload,
 )
 
+#: Open uploads that are remembered (some 200 bytes each).
+MAX_OPENED = 4096
 #: Keys are at most this long (bytes); what the database holds may be less.
 MAX_KEY_BYTES = 1024
 
@@ -49,6 +50,15 @@ class Offer:
     """A fid and the devices that its bytes may be given to."""
 
     fid: int
+    devids: tuple[int, ...]
+
+
+@frozen
+class Opened:
+    """What is to be known of an open upload when it is closed."""
+
+    fid: int
+    classid: int
     devids: tuple[int, ...]
 
 
@@ -85,6 +95,9 @@ class Namespace:
         self._nodes = nodes
         self._random = random
         self._closing: dict[int, list[Deferred[None]]] = {}
+        #: Uploads that were opened here, the last ones: to close one of these, it need
+        #: not be looked up. Whether it is still open, the closing transaction sees.
+        self._opened: dict[int, Opened] = {}
 
     # --- names
 
@@ -129,9 +142,11 @@ class Namespace:
             raise errors.NoDevices()
         # What the row names is cleaned up whatever happens: also what we shall copy to.
         spare = self.copies.reserve(domain.dmid, classid, devids[:1], size or 0)
-        number = await self.files.open_upload(
-            domain.dmid, key, classid, list(dict.fromkeys((*devids, *spare))), fid
-        )
+        reserved = tuple(dict.fromkeys((*devids, *spare)))
+        number = await self.files.open_upload(domain.dmid, key, classid, reserved, fid)
+        if len(self._opened) >= MAX_OPENED:
+            del self._opened[next(iter(self._opened))]
+        self._opened[number] = Opened(number, classid, reserved)
         for devid in devids:
             place = self.live.view.place(devid)
             if place is not None and not self.live.view.is_kobold(place.host.hostid):
@@ -171,11 +186,14 @@ class Namespace:
                 waiter.callback(None)
 
     async def _close(self, claim: Claim) -> None:
-        upload = await self.files.find_upload(claim.fid)
+        upload = self._opened.pop(claim.fid, None)
         if upload is None:
-            if not await self._is_repetition(claim):
-                raise errors.NoUpload()
-            return
+            found = await self.files.find_upload(claim.fid)
+            if found is None:
+                if not await self._is_repetition(claim):
+                    raise errors.NoUpload()
+                return
+            upload = Opened(found.fid, found.classid, found.devids)
         try:
             if claim.devid not in upload.devids:
                 offered = ",".join(map(str, upload.devids))
@@ -204,7 +222,7 @@ class Namespace:
             and claim.devid in located.devids
         )
 
-    async def _abandon(self, upload: Upload, devid: int) -> None:
+    async def _abandon(self, upload: Opened, devid: int) -> None:
         devids = dict.fromkeys((*upload.devids, devid))
         await self.files.abandon_upload(upload.fid, tuple(devids))
 
@@ -252,7 +270,7 @@ class Namespace:
         return found
 
     async def _finish(
-        self, claim: Claim, upload: Upload, stat: CopyStat, wanted: Checksum | None
+        self, claim: Claim, upload: Opened, stat: CopyStat, wanted: Checksum | None
     ) -> None:
         file = File(
             upload.fid, claim.domain.dmid, claim.key, stat.size, upload.classid, 1
@@ -272,6 +290,7 @@ class Namespace:
             devids,
             stat.checksum,
             wanted,
+            self.copies.settled(claim.domain.dmid, upload.classid, devids),
         )
         await self.close_recorded(closing)
 

@@ -131,7 +131,8 @@ class Closing:
     """Everything that makes an upload a file, to be recorded in one transaction.
 
     `devids` hold verified copies. `checksum` is our own, `class_checksum` the row
-    that the file's class asks for.
+    that the file's class asks for. Replication looks at the file, unless its copies
+    are `settled`: as many as will ever be wanted.
     """
 
     fid: int
@@ -142,6 +143,7 @@ class Closing:
     devids: tuple[int, ...]
     checksum: Checksum | None = None
     class_checksum: Checksum | None = None
+    settled: bool = False
 
 
 @frozen

@@ -16,6 +16,7 @@ both may work on one database without undoing each other's copies.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from random import Random
 
 from attrs import frozen
@@ -99,6 +100,10 @@ class AllHosts:
         able = [d for d in question.candidates() if view.devices[d].hostid in missing]
         return _copy_to(weighted_order(able, view, random))
 
+    def settled(self, question: Question) -> bool:
+        """Never: one more host may come at any moment."""
+        return False
+
     def __str__(self) -> str:
         return "AllHosts()"
 
@@ -140,6 +145,11 @@ class MultipleHosts:
             return Verdict(WAIT)
         return _copy_to(ordered or weighted_order(desperate, view, random))
 
+    def settled(self, question: Question) -> bool:
+        """Whether it will want nothing else, whatever hosts come or go: the copies are
+        as many as it wants, on as many hosts."""
+        return len(question.on) == len(question.hosts()) == self.copies(question)
+
     def __str__(self) -> str:
         return f"MultipleHosts({self.count or ''})"
 
@@ -169,6 +179,10 @@ class MultipleDevices:
         ordered.sort(key=lambda devid: view.devices[devid].hostid in hosts)
         return _copy_to(ordered)
 
+    def settled(self, question: Question) -> bool:
+        """Whether it will want nothing else, whatever devices come or go."""
+        return len(question.on) == self.copies(question)
+
     def __str__(self) -> str:
         return f"MultipleDevices({self.count or ''})"
 
@@ -192,6 +206,10 @@ class Union:
         if WAIT in words:
             return Verdict(WAIT)
         return Verdict(TOO_MANY if words == {TOO_MANY} else SATISFIED)
+
+    def settled(self, question: Question) -> bool:
+        """Whether no part will want anything else, whatever hosts come or go."""
+        return all(part.settled(question) for part in self.parts)
 
     def __str__(self) -> str:
         return f"Union({', '.join(map(str, self.parts))})"
@@ -228,6 +246,7 @@ _NUMBERED: dict[str, type[MultipleHosts] | type[MultipleDevices]] = {
 }
 
 
+@lru_cache(maxsize=256)
 def parse_policy(text: str) -> Policy:
     """The policy that a text means; raises ValueError with a sentence if none."""
     if len(text) > MAX_POLICY_CHARS:

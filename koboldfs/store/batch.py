@@ -58,7 +58,7 @@ class Kind(Generic[Q, R]):
     """
 
     name: str
-    steps: Callable[[Sequence[Q]], Steps[list[R]]]
+    steps: Callable[[Sequence[Q]], Steps[list[Any]]]
     mode: Mode = Mode.READ
     repeatable: bool = False
     racing: bool = False

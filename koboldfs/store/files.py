@@ -13,6 +13,7 @@ from koboldfs.interfaces import IFiles
 from koboldfs.model.entities import Checksum, Closing, Located, Removal, Upload
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_files as look
+from koboldfs.store import transactions_quick as quick
 from koboldfs.store import transactions_uploads as uploads
 from koboldfs.store.batch import Kind
 from koboldfs.store.database import Database
@@ -42,16 +43,16 @@ class Files:
         )
         closing: Kind[Closing, str] = Kind(
             "close_upload",
-            steps(uploads.close_uploads),
-            Mode.WRITE,
+            steps(quick.close_quickly),
+            Mode.SINGLE,
             repeatable=True,
             racing=True,
             marks=uploads.marks_of,
         )
         delete: Kind[Name, bool] = Kind(
             "delete",
-            steps(look.delete),
-            Mode.WRITE,
+            steps(quick.delete_quickly),
+            Mode.SINGLE,
             marks=lambda name: {name},
         )
         self._find = batch(find)

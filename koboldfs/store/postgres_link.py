@@ -26,6 +26,7 @@ from txpostgres import txpostgres
 from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
+from koboldfs.store.prepared import Prepared
 from koboldfs.store.steps import Again, Lost, Reply, Statement
 
 #: Seconds for a connection to be made, the server's greeting included.
@@ -38,6 +39,9 @@ _LOST = frozenset(
         errorcodes.CANNOT_CONNECT_NOW,
         errorcodes.READ_ONLY_SQL_TRANSACTION,
         errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        # Somebody changed a table under a prepared statement, or dropped that.
+        errorcodes.FEATURE_NOT_SUPPORTED,
+        errorcodes.INVALID_SQL_STATEMENT_NAME,
         "57P05",  # idle_session_timeout, which psycopg2 may be too old to know
     }
 )
@@ -67,6 +71,8 @@ PLANNING = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    # For what is prepared, which is planned once.
+    "plan_cache_mode": "force_generic_plan",
 }
 #: What every session is told before its first use: how to plan, as far as the server
 #: knows the names; and that an answer that was sent must survive a crash, whatever
@@ -203,6 +209,7 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
 
     def __init__(self, reactor: Any) -> None:
         self._duplicates = Duplicates(reactor)
+        self._prepared = Prepared(reactor.seconds)
         super().__init__(self._duplicates)
         self._answered: Deferred[None] | None = None
         self._limit: IDelayedCall | None = None
@@ -240,27 +247,23 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
 
         Raises faults; after `Lost` the connection is of no use any more.
         """
-        query: str | bytes
+        done = False
         try:
             cursor = self._connection.cursor()
-            if len(statements) == 1:
-                query, params = statements[0].sql, statements[0].params or None
-            else:
-                texts = [
-                    cursor.mogrify(one.sql, one.params or None) for one in statements
-                ]
-                query, params = b";\n".join(texts), None
-            cursor.execute(query, params)
+            cursor.execute(self._prepared.text(statements, cursor.mogrify))
             answered: Deferred[None] = Deferred()
             self._answered = answered
             self._advance()
             await answered
             rows = cursor.fetchall() if cursor.description else []
+            done = True
         except Exception as error:
             fault = translate(error)
             if fault is None:
                 raise
             raise fault from error
+        finally:
+            self._prepared.sent(done)
         return Reply(rows, cursor.rowcount)
 
     # --- what the reactor tells

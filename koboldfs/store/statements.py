@@ -8,15 +8,23 @@ from functools import lru_cache
 from koboldfs.store.phrases import Tongue
 from koboldfs.store.statements_files import FileStatements
 from koboldfs.store.statements_queues import QueueStatements
+from koboldfs.store.statements_quick import QuickStatements
 from koboldfs.store.statements_tasks import TaskStatements
 from koboldfs.store.statements_topology import TopologyStatements
 
 
-class Statements(FileStatements, TopologyStatements, QueueStatements, TaskStatements):
+class Statements(
+    FileStatements,
+    QuickStatements,
+    TopologyStatements,
+    QueueStatements,
+    TaskStatements,
+):
     """Every phrase as an attribute; `statements_*` say which there are."""
 
     def __init__(self, tongue: Tongue) -> None:
         FileStatements.__init__(self, tongue)
+        QuickStatements.__init__(self, tongue)
         TopologyStatements.__init__(self, tongue)
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)

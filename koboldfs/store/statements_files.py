@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -11,14 +11,18 @@ from sqlalchemy import (
     Integer,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
+    cast,
     func,
     literal_column,
     select,
     text,
+    true,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from koboldfs.model.entities import FSCK_TASK, REBALANCE_TASK
 from koboldfs.store.phrases import Phrase, Tongue, listed, unix_now
@@ -74,12 +78,57 @@ def _locked_uploads(fids: Any) -> Select[Any]:
     )
 
 
-def _locked_closing(some: Select[Any], fids: Any, named: Any) -> Any:
+class OneByOne:
+    """Look-ups of many keys on PostgreSQL, each as if it were the only one.
+
+    While nothing is known of a table that was just filled, the planner takes `dkey IN
+    (...)` for dearer than to read all files of the domain. OFFSET keeps it from seeing
+    more than one key at a time, which it never gets wrong. The blank `keys` is an
+    array.
+    """
+
+    def __init__(self) -> None:
+        array = cast(bindparam("keys"), ARRAY(Text))
+        keys = func.unnest(array).table_valued("key", name="wanted")
+        self._keys = keys.render_derived()
+
+    @staticmethod
+    def _file(columns: Iterable[Any], key: Any, name: str, lock: bool = False) -> Any:
+        found = select(*columns).where(
+            file.c.dmid == bindparam("dmid"), file.c.dkey == key
+        )
+        if lock:
+            found = found.with_for_update()
+        return found.offset(literal_column("0")).lateral(name)
+
+    def found(self) -> FromClause:
+        """The files of the keys."""
+        columns = [file.c[name] for name in FILE_COLUMNS]
+        one = self._file(columns, self._keys.c.key, "one")
+        files = select(*one.c).select_from(self._keys.join(one, true()))
+        return files.subquery("files")
+
+    def locked(self, columns: Sequence[Any]) -> Select[Any]:
+        """Columns of the files of the keys, locked in the order of their fids, as all
+        do who lock files. Who has to wait for a row finds what it is afterwards."""
+        one = self._file([file.c.fid], self._keys.c.key, "one")
+        seen = (
+            select(self._keys.c.key)
+            .select_from(self._keys.join(one, true()))
+            .order_by(one.c.fid)
+            .offset(literal_column("0"))
+            .subquery("seen")
+        )
+        locked = self._file(columns, seen.c.key, "locked", lock=True)
+        return select(*locked.c).select_from(seen.join(locked, true()))
+
+
+def _locked_closing(fids: Any, files: Select[Any]) -> Any:
     """The uploads of `fids` (dmid is NULL), then the files of the keys; all locked."""
     uploads = _locked_uploads(fids).cte("uploads")
-    files = some.where(named).order_by(file.c.fid).with_for_update().cte("files")
+    locked = files.cte("files")
     nothing: list[Any] = [literal_column("NULL")] * 3
-    return union_all(select(uploads.c.fid, *nothing), select(*files.c))
+    return union_all(select(uploads.c.fid, *nothing), select(*locked.c))
 
 
 class FileStatements:
@@ -98,7 +147,13 @@ class FileStatements:
 
     def _lookups(self, tongue: Tongue) -> None:
         wanted = and_(file.c.dmid == bindparam("dmid"), file.c.dkey.in_(listed("keys")))
-        self.find = tongue.phrase(located(file, False).where(wanted))
+        find = located(file, False).where(wanted)
+        some = select(file.c.fid, file.c.dmid, file.c.dkey, file.c.length)
+        locked = some.where(wanted).order_by(file.c.fid).with_for_update()
+        if tongue.name == "postgresql":
+            find = located(OneByOne().found(), False)
+            locked = OneByOne().locked(list(some.selected_columns))
+        self.find = tongue.phrase(find)
         fids = listed("fids")
         self.find_fids = tongue.phrase(located(file, True).where(file.c.fid.in_(fids)))
         self.live_fids = tongue.phrase(select(file.c.fid).where(file.c.fid.in_(fids)))
@@ -108,14 +163,11 @@ class FileStatements:
             .order_by(file.c.fid)
             .with_for_update()
         )
-        some = select(file.c.fid, file.c.dmid, file.c.dkey, file.c.length)
-        self.lock_keys = tongue.phrase(
-            some.where(wanted).order_by(file.c.fid).with_for_update()
-        )
+        self.lock_keys = tongue.phrase(locked)
         self.lock_closing: Phrase | None = None
         if tongue.name != "mysql":
             # MySQL locks no rows inside of a CTE.
-            self.lock_closing = tongue.phrase(_locked_closing(some, fids, wanted))
+            self.lock_closing = tongue.phrase(_locked_closing(fids, locked))
         self.files_of = tongue.phrase(some.where(file.c.fid.in_(fids)))
         self.copies_of = tongue.phrase(
             select(file_on.c.fid, file_on.c.devid).where(file_on.c.fid.in_(fids))

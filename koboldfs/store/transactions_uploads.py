@@ -214,7 +214,7 @@ def close_uploads(sql: Statements, closings: Sequence[Closing]) -> Steps[list[st
                     if one.checksum
                 ]
             ),
-            sql.queue_new.rows([{"fid": one.fid} for one in ready]),
+            sql.queue_new.rows([{"fid": one.fid} for one in ready if not one.settled]),
             # With what MogileFS left of the replaced, lest that be closed some day.
             sql.forget_uploads(fids=[*(one.fid for one in ready), *replaced]),
         )

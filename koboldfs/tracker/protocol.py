@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.errors import KoboldError, LineTooLong
+from koboldfs.sending import send
 from koboldfs.tracker.admin_lines import AdminLines
 from koboldfs.tracker.call import Pairs
 from koboldfs.tracker.commands import Commands, error_words
@@ -296,7 +297,7 @@ class TrackerProtocol(Protocol):
         replies, self._replies = self._replies, []
         self._replies_bytes = 0
         if not self._gone:
-            self.transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
+            send(self.transport, replies[0] if len(replies) == 1 else b"".join(replies))
 
     def notice(self, message: str) -> None:
         """An event for a watcher; while it does not read, events are only counted."""

@@ -117,6 +117,36 @@ class FilesContract(StoreContract):
         self.assertEqual(await self.replications(), [fid])
         self.assertEqual(await self.deletions(), {})
 
+    async def test_close_settled(self) -> None:
+        """What has all the copies that it will ever want is not queued for more, under
+        a new key or one that had a file."""
+        old = await self.stored(1, "old")
+        for key in ("new", "old"):
+            fid = await self.upload(1, key, 1)
+            closing = Closing(fid, 1, key, 0, 9, (1,), settled=True)
+            self.assertEqual(await self.store.files.close_upload(closing), "closed")
+        self.assertEqual(await self.replications(), [old])
+
+    async def test_close_together(self) -> None:
+        """Of many that are closed at once, some new, some over others, some without an
+        upload, each gets what is its own."""
+        old = await self.stored(1, "old", 1)
+        fids = [await self.upload(1, "x", 1, 2) for _ in range(6)]
+        keys = ["new 1", "old", "new 2", "new 3", "new 4", "new 5"]
+        closings = [
+            Closing(fid, 1, key, 0, fid, (1, 2), OURS)
+            for fid, key in zip(fids, keys, strict=True)
+        ]
+        closings.append(Closing(fids[-1] + 100, 1, "nothing", 0, 1, (1,)))
+        outcomes = await self.together(*map(self.store.files.close_upload, closings))
+        self.assertEqual(outcomes, ["closed"] * 6 + ["no_upload"])
+        for fid, key in zip(fids, keys, strict=True):
+            located = await self.store.files.find(1, key)
+            self.assertEqual((located.file.fid, located.file.length), (fid, fid))
+            self.assertEqual(sorted(located.devids), [1, 2])
+            self.assertEqual(await self.store.files.own_checksum(fid), OURS)
+        self.assertEqual(await self.deletions(), {old: (1,)})
+
     async def test_close_repeated(self) -> None:
         """A repeated close changes nothing, not even the queues."""
         files = self.store.files

@@ -27,6 +27,9 @@ BOUNDED = ("lengths", "old_uploads", "domain_has_uploads", "class_has_uploads")
 _UNEXPLAINED = ("lock_draws",)
 _LISTS: dict[str, Any] = {"keys": ["a", "b"], "fids": [1, 2, 3]}
 _LISTS |= {f"in_{name}": [1, 2] for name in ("file", "file_on", "file_to_delete2")}
+_NUMBERS = ("dmids", "lengths", "classids", "devcounts", "copy_fids", "copy_devids")
+_NUMBERS += ("sum_fids", "hashtypes", "queue_fids")
+_LISTS |= dict.fromkeys(_NUMBERS, [1, 2]) | {"checksums": [b"x", b"y"]}
 _TEXTS = ("dkey", "pattern", "field", "value", "low", "high", "devids", "arg", "evcode")
 
 

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from koboldfs import errors
 from koboldfs.model.entities import Closing
+from koboldfs.store import prepared
 from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
@@ -24,6 +25,11 @@ from test.functional.postgresql import PostgreSQL, shared
 
 class PostgresCase(ServerCase):
     """A store on a new database of the shared server."""
+
+    async def setUp(self) -> None:
+        """Every statement is prepared from its first use on."""
+        self.patch(prepared, "USES", 1)
+        await super().setUp()
 
     def server_of_test(self) -> PostgreSQL:
         """See `ServerCase`."""
@@ -132,6 +138,37 @@ class PostgresOwn(PostgresCase, ServerContract):
             self.assertEqual(await stuck, "closed")
         finally:
             connection.close()
+
+    async def test_delete_waits_for_a_successor(self) -> None:
+        """A key that gets another file while its deletion waits goes with that."""
+        import psycopg2
+
+        old = await self.stored(1, "a", 1)
+        new = await self.upload(1, "a", 1)
+        other = await self.stored(1, "b", 1)
+        connection = psycopg2.connect(self.url)
+        try:
+            cursor = connection.cursor()
+            cursor.execute("update file set fid = %s where fid = %s", [new, old])
+            deletes = [self.store.files.delete(1, key) for key in ("b", "a")]
+            await deferLater(reactor, 0.2)
+            self.assertNoResult(deletes[1])
+            connection.commit()
+            self.assertEqual([await one for one in deletes], [True, True])
+        finally:
+            connection.close()
+        self.assertIsNone(await self.store.files.find(1, "a"))
+        self.assertEqual(sorted(await self.deletions()), [new, other])
+
+    async def test_table_changes_under_a_plan(self) -> None:
+        """A prepared statement that fits no more costs a connection, not an answer."""
+        for _ in range(20):
+            self.assertIsNone(await self.store.files.find(1, "a"))
+        self.execute("alter table file alter column devcount type integer")
+        for number in range(20):
+            await self.stored(1, f"k{number}")
+            self.assertIsNotNone(await self.store.files.find(1, f"k{number}"))
+        self.execute("alter table file alter column devcount type smallint")
 
     async def test_statements_use_indexes(self) -> None:
         """No statement must look through a whole table that grows with the files."""

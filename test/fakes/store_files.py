@@ -101,7 +101,8 @@ class FileCalls:
             tables.own_checksums[fid] = closing.checksum
         if closing.class_checksum is not None:
             tables.class_checksums[fid] = closing.class_checksum
-        self.queue_new(fid)
+        if not closing.settled:
+            self.queue_new(fid)
         return "closed"
 
     async def abandon_upload(self, fid: int, devids: Sequence[int]) -> None:

@@ -402,3 +402,40 @@ class Plans(PolicyCase):
         self.assertEqual(bool(verdict.devids), verdict.word == COPY)
         after = Question(view, frozenset(on | set(verdict.devids)), 2)
         self.assertNotEqual(policy.judge(after, Random(4)).word, COPY)
+        if policy.settled(question):
+            self.assertEqual(verdict.word, SATISFIED)
+            more = picture({**devices, 90: 90, 91: 91}, devices_are={})
+            later = policy.judge(Question(more, frozenset(on), 2), Random(5))
+            self.assertEqual(later.word, SATISFIED)
+
+
+class Settled(PolicyCase):
+    """Whether a file will never be wanted elsewhere."""
+
+    def settled(self, policy: Policy, *on: int) -> bool:
+        """Of a file with copies on these devices, whose class wants two."""
+        return policy.settled(Question(picture(SIX), frozenset(on), 2))
+
+    def test_all_hosts(self) -> None:
+        """On every host is not for ever: one more may come."""
+        self.assertFalse(self.settled(AllHosts(), 10, 20, 30))
+
+    def test_hosts(self) -> None:
+        """As many copies as hosts, and as many as are wanted."""
+        self.assertTrue(self.settled(MultipleHosts(), 10, 20))
+        self.assertTrue(self.settled(MultipleHosts(1), 10))
+        for on in ((), (10,), (10, 11), (10, 11, 20), (10, 20, 30)):
+            self.assertFalse(self.settled(MultipleHosts(), *on), on)
+
+    def test_devices(self) -> None:
+        """As many devices as are wanted."""
+        self.assertTrue(self.settled(MultipleDevices(), 10, 11))
+        for on in ((), (10,), (10, 11, 20)):
+            self.assertFalse(self.settled(MultipleDevices(), *on), on)
+
+    def test_union(self) -> None:
+        """When every part is."""
+        both = Union((MultipleHosts(2), MultipleDevices(2)))
+        self.assertTrue(self.settled(both, 10, 20))
+        self.assertFalse(self.settled(both, 10, 11))
+        self.assertFalse(self.settled(Union((AllHosts(), MultipleHosts(1))), 10))

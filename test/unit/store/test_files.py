@@ -97,7 +97,7 @@ class FileTransactions(SynchronousTestCase):
         self.assertIs(self.successResultOf(files.delete(1, "a")), False)
         manners = [(one.mode, one.repeatable) for one in self.runner.transactions]
         self.assertEqual(
-            manners, [(Mode.SINGLE, True), (Mode.WRITE, True), (Mode.WRITE, False)]
+            manners, [(Mode.SINGLE, True), (Mode.SINGLE, True), (Mode.SINGLE, False)]
         )
         self.assertTrue(self.runner.transactions[1].racing)
 

@@ -1,0 +1,112 @@
+"""Statements that PostgreSQL has parsed and planned once.
+
+Most of what a small statement costs the server is to parse and to plan it. A text that
+a connection has sent some times is prepared on it, in the same trip, and from then on
+only named. Plans are made without regard to the values (`plan_cache_mode`): all our
+statements go by an index, whatever the values are. Which index, the planner only knows
+when there are rows: plans are made anew every few seconds (`PLAN_SECONDS`), lest one
+that was made for an empty table is kept while that is filled.
+
+    SELECT ... WHERE dmid = %s AND dkey IN (%s, %s)
+    PREPARE k7 AS SELECT ... WHERE dmid = $1 AND dkey IN ($2, $3)
+    EXECUTE k7 (1, 'a', 'b')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from koboldfs.store.steps import Statement
+
+#: A text is prepared when it is sent for this time.
+USES = 4
+#: Prepared statements of a connection: each is some 10 to 50 KB in the server.
+MAX_PREPARED = 256
+#: A plan is used for so long.
+PLAN_SECONDS = 5.0
+#: Texts whose uses are counted, and parameters of one that is worth it: the more there
+#: are, the less of the cost is planning.
+MAX_COUNTED = 2048
+MAX_PARAMETERS = 256
+#: What can be prepared; the others are quickly parsed.
+_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
+
+#: Fills values into a text as the driver does.
+Mogrify = Callable[[str, Sequence[Any] | None], bytes]
+
+
+class Prepared:
+    """What is prepared on one connection."""
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._planned = seconds()
+        self._uses: dict[str, int] = {}
+        self._names: dict[str, str] = {}
+        self._new: list[str] = []
+        self._count = 0
+
+    def text(self, statements: Sequence[Statement], mogrify: Mogrify) -> bytes:
+        """What to send for these statements, in one trip. Call `sent` afterwards."""
+        texts = [self._text(one, mogrify) for one in statements]
+        now = self._seconds()
+        if now >= self._planned + PLAN_SECONDS:
+            self._planned = now
+            if self._names:
+                texts.insert(0, b"DISCARD PLANS")
+        return b";\n".join(texts)
+
+    def _text(self, statement: Statement, mogrify: Mogrify) -> bytes:
+        sql, params = statement.sql, statement.params
+        name = self._names.get(sql)
+        if name is not None:
+            return mogrify(f"EXECUTE {name}{_blanks(len(params))}", params or None)
+        if not self._worth(sql, params):
+            return mogrify(sql, params or None)
+        # Never the same name twice: nobody knows how far a trip came that failed.
+        self._count += 1
+        name = self._names[sql] = f"k{self._count}"
+        self._new.append(sql)
+        execute = mogrify(f"EXECUTE {name}{_blanks(len(params))}", params or None)
+        prepare = f"PREPARE {name} AS {numbered(sql)}".encode()
+        return prepare + b";\n" + execute
+
+    def _worth(self, sql: str, params: Sequence[Any]) -> bool:
+        if len(self._names) >= MAX_PREPARED or len(params) > MAX_PARAMETERS:
+            return False
+        uses = self._uses.get(sql, 0) + 1
+        if uses >= USES:
+            if not sql.startswith(_VERBS):
+                return False
+            self._uses.pop(sql, None)
+            return True
+        if len(self._uses) >= MAX_COUNTED:
+            self._uses.clear()
+        self._uses[sql] = uses
+        return False
+
+    def sent(self, done: bool) -> None:
+        """The trip was `done`, or failed somewhere."""
+        if self._new:
+            if not done:
+                for sql in self._new:
+                    self._names.pop(sql, None)
+            self._new.clear()
+
+
+@lru_cache(maxsize=1024)
+def numbered(sql: str) -> str:
+    """A text with the driver's blanks (``%s``, and ``%%`` for a sign) as PostgreSQL's
+    own."""
+    pieces = sql.split("%s")
+    text = pieces[0]
+    for number, piece in enumerate(pieces[1:], 1):
+        text += f"${number}{piece}"
+    return text.replace("%%", "%") if len(pieces) > 1 else text
+
+
+@lru_cache(maxsize=1024)
+def _blanks(count: int) -> str:
+    return f" ({', '.join(['%s'] * count)})" if count else ""
