@@ -187,7 +187,7 @@ class Namespace:
 
     async def _close(self, claim: Claim) -> None:
         upload = self._opened.pop(claim.fid, None)
-        if upload is None:
+        if upload is None or claim.devid not in upload.devids:
             found = await self.files.find_upload(claim.fid)
             if found is None:
                 if not await self._is_repetition(claim):
