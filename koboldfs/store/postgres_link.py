@@ -73,6 +73,8 @@ PLANNING = {
     "jit": "off",
     # For what is prepared, which is planned once.
     "plan_cache_mode": "force_generic_plan",
+    # So that a backslash in a text is one.
+    "standard_conforming_strings": "on",
 }
 #: What every session is told before its first use: how to plan, as far as the server
 #: knows the names; and that an answer that was sent must survive a crash, whatever

@@ -62,16 +62,15 @@ class Prepared:
         sql, params = statement.sql, statement.params
         name = self._names.get(sql)
         if name is not None:
-            return mogrify(f"EXECUTE {name}{_blanks(len(params))}", params or None)
+            return _execute(name, params, mogrify)
         if not self._worth(sql, params):
             return mogrify(sql, params or None)
         # Never the same name twice: nobody knows how far a trip came that failed.
         self._count += 1
         name = self._names[sql] = f"k{self._count}"
         self._new.append(sql)
-        execute = mogrify(f"EXECUTE {name}{_blanks(len(params))}", params or None)
         prepare = f"PREPARE {name} AS {numbered(sql)}".encode()
-        return prepare + b";\n" + execute
+        return prepare + b";\n" + _execute(name, params, mogrify)
 
     def _worth(self, sql: str, params: Sequence[Any]) -> bool:
         if len(self._names) >= MAX_PREPARED or len(params) > MAX_PARAMETERS:
@@ -107,6 +106,47 @@ def numbered(sql: str) -> str:
     return text.replace("%%", "%") if len(pieces) > 1 else text
 
 
-@lru_cache(maxsize=1024)
-def _blanks(count: int) -> str:
-    return f" ({', '.join(['%s'] * count)})" if count else ""
+def _execute(name: str, params: Sequence[Any], mogrify: Mogrify) -> bytes:
+    if not params:
+        return f"EXECUTE {name}".encode()
+    try:
+        return f"EXECUTE {name} ({', '.join(map(literal, params))})".encode()
+    except TypeError:
+        blanks = ", ".join(["%s"] * len(params))
+        return mogrify(f"EXECUTE {name} ({blanks})", params)
+
+
+def literal(value: Any) -> str:
+    """A value of a prepared statement, which knows the value's type.
+
+    The driver can say values of any kind, but takes longer for it than for all else
+    that it does. Needs `standard_conforming_strings`. Raises `ValueError` for a text
+    that PostgreSQL does not take, `TypeError` for a kind that is left to the driver.
+    """
+    kind = type(value)
+    if kind is int:
+        return str(value)
+    if kind is str:
+        return _quoted(value)
+    if value is None:
+        return "NULL"
+    if kind is bytes:
+        return f"'\\x{value.hex()}'"
+    if kind is list:
+        return _quoted(f"{{{','.join(map(_element, value))}}}")
+    raise TypeError(kind.__name__)
+
+
+def _quoted(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("a text with a NUL")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _element(value: Any) -> str:
+    """One of an array."""
+    if type(value) is int:
+        return str(value)
+    if type(value) is bytes:
+        return f'"\\\\x{value.hex()}"'
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -15,6 +15,7 @@ from koboldfs.store.prepared import (
     PLAN_SECONDS,
     USES,
     Prepared,
+    literal,
     numbered,
 )
 from koboldfs.store.steps import Statement
@@ -105,3 +106,43 @@ class Texts(SynchronousTestCase):
         """Blanks have numbers in PostgreSQL's own grammar."""
         self.assertEqual(numbered("a %s, %s %%"), "a $1, $2 %")
         self.assertEqual(numbered("a LIKE 'x%'"), "a LIKE 'x%'")
+
+
+class Literals(SynchronousTestCase):
+    """Values as text."""
+
+    def test_kinds(self) -> None:
+        """Each kind that our statements have."""
+        for value, text in (
+            (5, "5"),
+            (-7, "-7"),
+            ('it\'s \\ "so"', "'it''s \\ \"so\"'"),
+            (None, "NULL"),
+            (b"\x00\xff", "'\\x00ff'"),
+            ([], "'{}'"),
+            ([1, -2], "'{1,-2}'"),
+            (
+                ["a", "b'c", 'd"e', "f\\g", "", "NULL"],
+                '\'{"a","b\'\'c","d\\"e","f\\\\g","","NULL"}\'',
+            ),
+            ([b"\x01"], "'{\"\\\\x01\"}'"),
+        ):
+            self.assertEqual(literal(value), text)
+
+    def test_refused(self) -> None:
+        """A NUL is in no text, nor half a character."""
+        for value in ("a\0b", ["a", "b\0"]):
+            self.assertRaises(ValueError, literal, value)
+        self.assertRaises(UnicodeEncodeError, self.sent, "\ud800")
+
+    def test_others(self) -> None:
+        """What we cannot say, the driver says."""
+        self.assertRaises(TypeError, literal, 1.5)
+        self.assertTrue(self.sent(1.5).endswith(b";\nEXECUTE k1 (1.5)"))
+
+    def sent(self, value: object) -> bytes:
+        """Send a value often enough to be prepared; what went last."""
+        prepared = Prepared(Clock().seconds)
+        for _ in range(USES):
+            text = prepared.text([Statement("SELECT %s", (value,))], mogrify)
+        return text
