@@ -133,7 +133,8 @@ def literal(value: Any) -> str:
     if kind is bytes:
         return f"'\\x{value.hex()}'"
     if kind is list:
-        return _quoted(f"{{{','.join(map(_element, value))}}}")
+        elements: str = ",".join(map(_element, value))
+        return _quoted(f"{{{elements}}}")
     raise TypeError(kind.__name__)
 
 
