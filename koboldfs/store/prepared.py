@@ -133,8 +133,7 @@ def literal(value: Any) -> str:
     if kind is bytes:
         return f"'\\x{value.hex()}'"
     if kind is list:
-        elements: str = ",".join(map(_element, value))
-        return _quoted(f"{{{elements}}}")
+        return _quoted(f"{{{','.join(map(_element, value))}}}")
     raise TypeError(kind.__name__)
 
 
@@ -150,4 +149,5 @@ def _element(value: Any) -> str:
         return str(value)
     if type(value) is bytes:
         return f'"\\\\x{value.hex()}"'
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    text: str = value
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -20,6 +20,7 @@ from koboldfs.tracker.file_commands import DOMAIN, KEY, ZONE
 
 #: The most keys, and files, that one reply lists (MogileFS's limits).
 MAX_KEYS = 1000
+_KEY_NAMES = tuple(f"key_{number}" for number in range(1, MAX_KEYS + 1))
 MAX_FIDS = 500
 DEFAULT_FIDS = 100
 
@@ -49,10 +50,8 @@ async def list_keys(services: Services, call: Call) -> Pairs:
     keys = await namespace.list_keys(domain, prefix, after, _limit(call))
     if not keys:
         raise errors.NoneMatch()
-    pairs: Pairs = [("key_count", len(keys))]
-    pairs += [(f"key_{index}", key) for index, key in enumerate(keys, 1)]
-    pairs.append(("next_after", max(keys)))
-    return pairs
+    numbered = zip(_KEY_NAMES, keys, strict=False)
+    return [("key_count", str(len(keys))), *numbered, ("next_after", max(keys))]
 
 
 def _limit(call: Call) -> int:

@@ -30,6 +30,8 @@ from koboldfs.wire.escaping import escape, format_arguments, parse_arguments
 #: reason to send, a key of 1,024 escaped bytes and all else, is below 10 KiB.
 MAX_LINE_BYTES = 1024 * 1024
 CALLID = "callid"
+#: A reply with more pairs than this is likely to be a list of texts.
+LONG_REPLY_PAIRS = 100
 
 _ADMIN = re.compile(r"!(\S+)(?:\s+(.*))?", re.ASCII | re.DOTALL)
 _COMMAND = re.compile(r"\s*([A-Za-z0-9_]+)\s*(.*)", re.ASCII | re.DOTALL)
@@ -94,14 +96,23 @@ def format_ok(pairs: Sequence[tuple[str, object]], callid: str | None = None) ->
         pairs = [*pairs, (CALLID, callid)]
     if not pairs:
         return b"OK \r\n"
-    body = "&".join(
-        [f"{name}={'' if value is None else value}" for name, value in pairs]
-    ).encode("latin-1")
+    body = _joined(pairs).encode("latin-1")
     # Most replies need no escape. In such a one nothing is left without the plain
     # bytes but the separators: one "=" a pair, and "&" between them.
     if len(body.translate(None, _PLAIN)) == 2 * len(pairs) - 1:
         return b"OK %b\r\n" % body.replace(b" ", b"+")
     return f"OK {format_arguments(pairs)}\r\n".encode("latin-1")
+
+
+def _joined(pairs: Sequence[tuple[str, object]]) -> str:
+    if len(pairs) > LONG_REPLY_PAIRS:
+        try:
+            return "&".join(map("=".join, pairs))  # type: ignore[arg-type]
+        except TypeError:
+            pass  # there are values that are no texts
+    return "&".join(
+        [f"{name}={'' if value is None else value}" for name, value in pairs]
+    )
 
 
 def format_error(code: str, text: str, callid: str | None = None) -> bytes:

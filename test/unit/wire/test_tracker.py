@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.wire.escaping import format_arguments, parse_arguments, unescape
 from koboldfs.wire.tracker import (
+    LONG_REPLY_PAIRS,
     AdminLine,
     Command,
     format_error,
@@ -157,6 +158,18 @@ class Format(SynchronousTestCase):
         for text, escaped in (("=", "%3D"), ("&", "%26"), ("a&b=c", "a%26b%3Dc")):
             reply = format_ok([("x", "1"), ("y", text), ("z", "")])
             self.assertEqual(reply, f"OK x=1&y={escaped}&z=\r\n".encode())
+
+    def test_long(self) -> None:
+        """A long list is written as a short one is, with values that are no texts too."""
+        texts: list[tuple[str, object]] = [
+            (f"k{number}", f"a b&{number}") for number in range(LONG_REPLY_PAIRS + 1)
+        ]
+        for pairs in (texts, [*texts, ("n", 5), ("none", None)]):
+            slow = f"OK {format_arguments(pairs)}\r\n".encode("latin-1")
+            self.assertEqual(format_ok(pairs), slow)
+        plain = [(name, "x") for name, _ in texts]
+        body = "&".join(f"{name}=x" for name, _ in plain)
+        self.assertEqual(format_ok(plain), f"OK {body}\r\n".encode())
 
     @FUZZ
     @given(st.lists(st.tuples(LATIN, LATIN), max_size=6))
