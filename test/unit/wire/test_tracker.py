@@ -160,7 +160,7 @@ class Format(SynchronousTestCase):
             self.assertEqual(reply, f"OK x=1&y={escaped}&z=\r\n".encode())
 
     def test_long(self) -> None:
-        """A long list is written as a short one is, with values that are no texts too."""
+        """A long list is written as a short one is, whatever its values are."""
         texts: list[tuple[str, object]] = [
             (f"k{number}", f"a b&{number}") for number in range(LONG_REPLY_PAIRS + 1)
         ]
