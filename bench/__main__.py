@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, reaping, rows
+from bench import checks, reaping, replicating, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -31,7 +31,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "get": rows.get_files,
     "list_keys": rows.list_keys,
     "delete": rows.delete,
-    "replication": rows.replication,
+    "replication": replicating.replication,
     "fsck": checks.fsck,
     "reap": reaping.reap,
     "node_get": rows.node_get,

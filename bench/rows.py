@@ -14,7 +14,6 @@ from bench import limits, scripts
 from bench.exchange import Address, Measured, Script, measure
 from bench.subject import Subject
 from bench.table import Row
-from test.functional.cluster import wait_until
 from test.functional.postgresql import PostgreSQL
 
 #: As many as MogileFS's figures were taken with.
@@ -25,6 +24,8 @@ LISTED_KEYS = 1000
 LARGE_BYTES = 100 * 2**20
 #: Enough keys for a put row at ten times the rate that is hoped for.
 KEYS_A_SECOND = 30_000
+#: Storage nodes among which the files of the put row are spread.
+PUT_STORAGES = 3
 DRAIN_SECONDS = 600.0
 ONE = "1"
 
@@ -129,14 +130,18 @@ def generator(bench: Bench) -> Row:
 
 
 def put(bench: Bench) -> Row:
-    """create_open, PUT, create_close of new files."""
+    """create_open, PUT, create_close of new files, of which one copy is wanted."""
     count = int(KEYS_A_SECOND * (bench.seconds + 1))
     keys = [f"put/{number}" for number in range(count)]
-    tracker = bench.subject.tracker
-    make = spread(lambda mine: scripts.put_files(tracker, mine), keys)
-    found = measure(make, PROCESSES, bench.seconds)
+    subject = Subject(bench.server, storages=PUT_STORAGES, policy="MultipleHosts(1)")
+    try:
+        tracker = subject.start().tracker
+        make = spread(lambda mine: scripts.put_files(tracker, mine), keys)
+        found = measure(make, PROCESSES, bench.seconds)
+    finally:
+        subject.stop()
     return Row(
-        f"put 1 KiB, {CLIENTS} clients",
+        f"put 1 KiB, {CLIENTS} clients, {PUT_STORAGES} nodes",
         found.rate,
         "files/s",
         bench.inserts(),
@@ -401,37 +406,3 @@ def memory(bench: Bench) -> list[Row]:
             ("memory, storage node after the load", storage),
         )
     ]
-
-
-def replication(bench: Bench) -> Row:
-    """Files that wait for their second copy, until none does."""
-    count = max(200, int(500 * bench.seconds))
-    subject = Subject(bench.server, storages=2, jobs="monitor")
-    try:
-        subject.start()
-        store(bench, subject, "copied/", count)
-
-        def waiting() -> int:
-            rows = bench.server.execute(
-                subject.url, "select count(*) from file_to_replicate"
-            )
-            return int(str(rows[0][0]))
-
-        if waiting() < count:
-            raise RuntimeError("something replicated before it should")
-        subject.add_tracker("replicate,monitor").start()
-        wait_until(lambda: waiting() < count, DRAIN_SECONDS, "the first copy", 0.01)
-        began, left = time.perf_counter(), waiting()
-        wait_until(lambda: waiting() == 0, DRAIN_SECONDS, "the last copy", 0.02)
-        seconds = time.perf_counter() - began
-    finally:
-        subject.stop()
-    return Row(
-        f"replication of {count:,} waiting files",
-        left / seconds,
-        "files/s",
-        bench.durable_files(),
-        f"write + fsync, {CLIENTS} threads",
-        fsync="yes",
-        copies="1 to 2",
-    )

@@ -21,14 +21,16 @@ READY_SECONDS = 60.0
 class Subject:
     """One tracker and some storage nodes in processes of their own.
 
-    A store is answered with one copy. `jobs` is what the tracker does in the
-    background; without `fsync` the storage nodes do not wait for their disks.
+    A store is answered with one copy; the `policy` says how many come later. `jobs`
+    is what the tracker does in the background; without `fsync` the storage nodes do
+    not wait for their disks.
     """
 
     server: PostgreSQL
     storages: int = 1
     jobs: str = "all"
     fsync: bool = True
+    policy: str = "AllHosts()"
     folder: Path = field(
         factory=lambda: Path(tempfile.mkdtemp(prefix="koboldfs-bench-"))
     )
@@ -60,6 +62,7 @@ class Subject:
             f"--database={self.url}",
             f"--domain={DOMAIN}",
             f"--jobs={jobs}",
+            f"--policy={self.policy}",
             f"--data={folder}",
         ]
         return self._add(Node(number, folder, self.ports, arguments, True, False))
