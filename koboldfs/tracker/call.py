@@ -12,7 +12,7 @@ when it is given and not ``0``, and a number is what its leading digits say.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -106,6 +106,11 @@ def whole_number(text: str) -> int | None:
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else None
 
 
+def always(arguments: Mapping[str, str]) -> bool:
+    """The rule of commands whose requests never get in each other's way."""
+    return True
+
+
 @frozen
 class Argument:
     """One argument of a command, for the documentation."""
@@ -117,11 +122,17 @@ class Argument:
 
 @frozen
 class TrackerCommand:
-    """A row of the command table."""
+    """A row of the command table.
+
+    `together` says, by the arguments, whether requests of this command that one client
+    sends without waiting may be under way at once: they must have the same outcome in
+    whatever order they are done. None: never.
+    """
 
     name: str
     function: Callable[[Services, Call], Awaitable[Pairs]]
     arguments: tuple[Argument, ...] = field(default=())
+    together: Callable[[Mapping[str, str]], bool] | None = None
 
     @property
     def documentation(self) -> str:

@@ -64,6 +64,14 @@ class Commands:
         self.table = command_table(lists)
         self._services = services
         self._functions = {name: row.function for name, row in self.table.items()}
+        self._together = {
+            name: row.together for name, row in self.table.items() if row.together
+        }
+
+    def together(self, name: str, arguments: dict[str, str]) -> bool:
+        """Whether a request may be under way beside others of its command."""
+        rule = self._together.get(name)
+        return rule is not None and rule(arguments)
 
     async def run(self, name: str, arguments: dict[str, str], client_ip: str) -> Pairs:
         """The fields of OK, in order. `name` in lower case, `arguments` without the

@@ -14,6 +14,7 @@ from koboldfs.tracker.call import (
     Pairs,
     Services,
     TrackerCommand,
+    always,
     needed,
     optional,
 )
@@ -237,6 +238,7 @@ FILE_COMMANDS = (
             optional("debug_profile", "true: say where the time went"),
             ZONE,
         ),
+        together=lambda arguments: arguments.get("fid", "0") == "0",
     ),
     TrackerCommand(
         "create_close",
@@ -262,8 +264,10 @@ FILE_COMMANDS = (
             optional("pathcount", "how many URLs at most; 2 if left out or less"),
             ZONE,
         ),
+        together=always,
     ),
-    TrackerCommand("delete", delete, (DOMAIN, KEY)),
+    # Of two for one key, the second finds that it is gone: the store keeps their order.
+    TrackerCommand("delete", delete, (DOMAIN, KEY), together=always),
     TrackerCommand(
         "rename",
         rename,

@@ -1,8 +1,10 @@
-"""The tracker's front door on TCP: lines in, replies out, one request at a time.
+"""The tracker's front door on TCP: lines in, replies out, in order.
 
-The grammar is that of `koboldfs.wire.tracker`. A connection's requests run strictly one
-after another and are answered in order; connections do not wait for each other. What
-happens to a connection:
+The grammar is that of `koboldfs.wire.tracker`. A connection's requests run one after
+another and are answered in order; connections do not wait for each other. Only requests
+of one command that a client sends without waiting, and that cannot tell in which order
+they are done (`TrackerCommand.together`), are under way at once, so that they share
+trips to the database. What happens to a connection:
 
     too many lines wait, or bytes      reading stops until fewer do
     replies are not taken              nothing more is begun, reading stops; after
@@ -44,6 +46,7 @@ from koboldfs.tracker.stats import Statistics, shown_line
 from koboldfs.tracker.watchers import Watchers
 from koboldfs.wire.tracker import (
     AdminLine,
+    Command,
     format_error,
     format_lines,
     format_ok,
@@ -57,6 +60,8 @@ MAX_WAITING_REQUESTS = 128
 MAX_WAITING_BYTES = 256 * 1024
 #: A connection gives way to others after so many requests that did not have to wait.
 REQUESTS_PER_TURN = 64
+#: So many requests of a connection are under way at once.
+MAX_TOGETHER = 64
 #: Replies are gathered while a turn lasts, up to this size (bytes).
 REPLIES_BYTES = 64 * 1024
 #: A client has so long to take its replies (MogileFS's figure).
@@ -65,7 +70,11 @@ REPLY_SECONDS = 120.0
 
 @define(eq=False)
 class Running:
-    """A request that was begun. `arrived` and `began` in seconds of the clock."""
+    """A request that was begun. `arrived` and `began` in seconds of the clock.
+
+    Beside one that is `shared` others may be under way; its `reply` is kept while some
+    before it have none. One that never `waits` is answered on the spot.
+    """
 
     work: Coroutine[Any, Any, Pairs]
     name: str
@@ -73,6 +82,9 @@ class Running:
     callid: str | None
     arrived: float
     began: float
+    shared: bool
+    waits: bool = False
+    reply: bytes | None = None
 
 
 @define(eq=False)
@@ -100,7 +112,8 @@ class TrackerProtocol(Protocol):
         self._lines = LineBuffer()
         self._waiting: deque[tuple[bytes | None, float]] = deque()  # None: too long
         self._waiting_bytes = 0
-        self._running: Running | None = None
+        self._running: deque[Running] = deque()
+        self._next: AdminLine | Command | None = None  # the first of the waiting
         self._replies: list[bytes] = []
         self._replies_bytes = 0
         self._blocked = False  # the transport asked us to pause
@@ -128,6 +141,7 @@ class TrackerProtocol(Protocol):
         """End: what is under way goes on without a reader, the rest is forgotten."""
         self._gone = self._ended = True
         self._waiting.clear()
+        self._next = None
         self._lines.clear()
         self._replies.clear()
         self._stop_timers()
@@ -188,15 +202,14 @@ class TrackerProtocol(Protocol):
     def _take_turn(self) -> None:
         """Begin requests until one has to wait, or others should have their turn."""
         turns = REQUESTS_PER_TURN
-        while self._waiting and not self._running and not self._blocked:
+        while self._waiting and not self._blocked and self._may_begin():
             if self._next_turn is not None:
                 break
             if turns == 0:
                 self._next_turn = self._door.clock.callLater(0, self._turn_again)
                 break
             turns -= 1
-            line, arrived = self._waiting.popleft()
-            self._begin(line, arrived)
+            self._begin()
         if self._replies:
             self._flush()
         self._mind_reading()
@@ -207,22 +220,45 @@ class TrackerProtocol(Protocol):
         self._next_turn = None
         self._take_turn()
 
-    def _begin(self, line: bytes | None, arrived: float) -> None:
+    def _may_begin(self) -> bool:
+        """Whether the first of the waiting may be begun beside what is under way."""
+        running = self._running
+        if not running:
+            return True
+        if not running[-1].shared or len(running) >= MAX_TOGETHER:
+            return False
+        request = self._first()
+        return (
+            isinstance(request, Command)
+            and request.name == running[-1].name
+            and self._door.commands.together(request.name, request.arguments)
+        )
+
+    def _first(self) -> AdminLine | Command | None:
+        """The first of the waiting, understood; None for what is no request."""
+        if self._next is None:
+            line, _ = self._waiting[0]
+            self._next = None if line is None else parse_line(line)
+        return self._next
+
+    def _begin(self) -> None:
+        request, self._next = self._first(), None
+        line, arrived = self._waiting.popleft()
         if line is None:
             self._reply(format_error(*error_words(LineTooLong())))
             return
         self._waiting_bytes -= len(line)
-        request = parse_line(line)
         if request is None:
             return
         if isinstance(request, AdminLine):
             self._answer_operator(request)
             return
-        door = self._door
+        door, name = self._door, request.name
         began = door.clock.seconds()
-        work = door.commands.run(request.name, request.arguments, self.client_ip)
+        shared = door.commands.together(name, request.arguments)
+        work = door.commands.run(name, request.arguments, self.client_ip)
         self._go_on(
-            None, Running(work, request.name, line, request.callid, arrived, began)
+            None, Running(work, name, line, request.callid, arrived, began, shared)
         )
 
     def _answer_operator(self, line: AdminLine) -> None:
@@ -253,8 +289,9 @@ class TrackerProtocol(Protocol):
         except Exception as error:
             reply = self._error(error, running)
         else:
-            if self._running is not running:
-                self._running = running
+            if not running.waits:
+                running.waits = True
+                self._running.append(running)
                 self._door.statistics.processing += 1
             awaited.addBoth(self._go_on, running)
             return
@@ -262,11 +299,17 @@ class TrackerProtocol(Protocol):
         self._door.statistics.answered(
             self.client_ip, running.line, now - running.arrived, now - running.began
         )
-        self._reply(reply)
-        if self._running is running:
-            self._running = None
-            self._door.statistics.processing -= 1
-            self._take_turn()
+        if not self._running:
+            self._reply(reply)
+            return
+        running.reply = reply
+        if not running.waits:
+            self._running.append(running)  # behind those that it may not overtake
+            return
+        self._door.statistics.processing -= 1
+        while self._running and self._running[0].reply is not None:
+            self._reply(self._running.popleft().reply or b"")
+        self._take_turn()
 
     def _ok(self, pairs: Pairs, running: Running) -> bytes:
         try:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from koboldfs.tracker.call import Call, Pairs, Services, TrackerCommand
 from koboldfs.tracker.commands import COMMAND_LISTS, Commands
 from koboldfs.tracker.protocol import (
+    MAX_TOGETHER,
     MAX_WAITING_BYTES,
     MAX_WAITING_REQUESTS,
     REPLY_SECONDS,
@@ -43,7 +46,13 @@ class ConnectionCase(SynchronousTestCase):
             """Return what cannot be sent."""
             return [("euro", "\u20ac")]
 
-        rows = (TrackerCommand("wait", wait), TrackerCommand("odd", odd))
+        rows = (
+            TrackerCommand("wait", wait),
+            TrackerCommand("odd", odd),
+            TrackerCommand(
+                "share", wait, together=lambda arguments: "alone" not in arguments
+            ),
+        )
         self.city.factory.door.commands = Commands(
             self.city.services, [*COMMAND_LISTS, rows]
         )
@@ -151,6 +160,129 @@ class Order(ConnectionCase):
         rest = count - REQUESTS_PER_TURN
         self.assertEqual(self.said(), b"OK \r\n" * rest + b"OK callid=x\r\n")
         self.assertEqual(self.city.clock.getDelayedCalls(), [])
+
+
+class Together(ConnectionCase):
+    """Requests of one command that are under way at once."""
+
+    def end_nth(self, place: int, word: str) -> None:
+        """One of the commands under way ends."""
+        self.pending.pop(place).callback(word)
+
+    def test_replies_keep_their_order(self) -> None:
+        """Whichever ends first, replies come as the requests did."""
+        self.give(b"share\r\nshare&callid=2\r\nshare\r\n")
+        self.assertEqual(len(self.pending), 3)
+        self.end_nth(1, "second")
+        self.end_nth(1, "third")
+        self.assertEqual(self.said(), b"")
+        self.end_nth(0, "first")
+        self.assertEqual(
+            self.said(),
+            b"OK word=first\r\nOK word=second&callid=2\r\nOK word=third\r\n",
+        )
+        self.assertEqual(self.city.factory.door.statistics.processing, 0)
+
+    def test_only_of_one_command(self) -> None:
+        """Another command, an operator's line or a line too long waits its turn."""
+        for line, reply in (
+            (b"noop", b"OK \r\n"),
+            (b"wait2", b"ERR unknown_command Unknown+server+command\r\n"),
+            (b"!to x y", b"Message sent to 0 children.\r\n.\r\n"),
+            (b"x" * (MAX_LINE_BYTES + 1), TOO_LONG),
+        ):
+            self.give(b"share\r\nshare\r\n" + line + b"\r\nshare\r\n")
+            self.assertEqual(len(self.pending), 2)
+            self.end("a")
+            self.assertEqual(self.said(), b"OK word=a\r\n")
+            self.end("b")
+            self.assertEqual(self.said(), b"OK word=b\r\n" + reply)
+            self.end("c")
+            self.assertEqual(self.said(), b"OK word=c\r\n")
+
+    def test_by_arguments(self) -> None:
+        """One that must be alone is, with others of its command before and behind."""
+        self.give(b"share\r\nshare alone=1\r\nshare\r\n")
+        for word in (b"a", b"b", b"c"):
+            self.assertEqual(len(self.pending), 1)
+            self.end(word.decode())
+            self.assertEqual(self.said(), b"OK word=" + word + b"\r\n")
+
+    def test_failing(self) -> None:
+        """One that fails has its reply in its place."""
+        self.give(b"share\r\nshare\r\nshare\r\n")
+        self.pending.pop(1).errback(ValueError("a defect"))
+        self.end("a")
+        self.end("c")
+        said = self.said().split(b"\r\n")
+        self.assertEqual(
+            [one[:6] for one in said], [b"OK wor", b"ERR fa", b"OK wor", b""]
+        )
+        self.flushLoggedErrors(ValueError)
+
+    def test_answered_on_the_spot(self) -> None:
+        """A reply that is there at once does not overtake those that are not."""
+        door = self.city.factory.door
+        answers = [Deferred(), Deferred()]
+        answers[1].callback("at once")
+
+        async def share(services: Services, call: Call) -> Pairs:
+            """Some wait, some do not."""
+            return [("word", await answers.pop(0))]
+
+        first = answers[0]
+        row = TrackerCommand("share", share, together=lambda arguments: True)
+        door.commands = Commands(self.city.services, [[row]])
+        self.give(b"share\r\nshare\r\n")
+        self.assertEqual(self.said(), b"")
+        first.callback("late")
+        self.assertEqual(self.said(), b"OK word=late\r\nOK word=at+once\r\n")
+
+    def test_not_too_many(self) -> None:
+        """Further ones wait until there is room."""
+        self.give(b"share\r\n" * (MAX_TOGETHER + 5))
+        self.assertEqual(len(self.pending), MAX_TOGETHER)
+        self.end("a")
+        self.assertEqual(len(self.pending), MAX_TOGETHER)
+        self.assertEqual(len(self.connection.waiting_lines()), 4)
+
+    def test_gone(self) -> None:
+        """All that is under way is done, though nobody reads the replies."""
+        self.give(b"share\r\nshare\r\nwait\r\n")
+        self.connection.connectionLost(Failure(ConnectionDone()))
+        self.end("a")
+        self.end("b")
+        self.assertEqual(self.pending, [])
+        self.assertEqual(self.said(), b"")
+
+    def test_half_close(self) -> None:
+        """A client that asks no more gets all its replies."""
+        self.give(b"share\r\nshare\r\n")
+        self.connection.readConnectionLost()
+        self.end("a")
+        self.assertFalse(self.transport.disconnecting)
+        self.end("b")
+        self.assertEqual(self.said(), b"OK word=a\r\nOK word=b\r\n")
+        self.assertTrue(self.transport.disconnecting)
+
+
+class Rules(SynchronousTestCase):
+    """Which commands have the same outcome in any order."""
+
+    def test_rules(self) -> None:
+        """Those that only look; new fids; deletions, whose order the store keeps."""
+        commands = Commands(City().services)
+        for name, arguments, outcome in (
+            ("get_paths", {}, True),
+            ("delete", {}, True),
+            ("create_open", {}, True),
+            ("create_open", {"fid": "0"}, True),
+            ("create_open", {"fid": "7"}, False),
+            ("create_close", {}, False),
+            ("rename", {}, False),
+            ("nothing", {}, False),
+        ):
+            self.assertIs(commands.together(name, arguments), outcome, name)
 
 
 class LongLines(ConnectionCase):
