@@ -11,7 +11,9 @@ asked for the file's replication again meanwhile (then the row outlives that wor
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -289,19 +291,25 @@ _INTEGER_BOUNDS = (
 )
 
 
+@lru_cache(maxsize=256)
+def _fits(table: Table, name: str) -> tuple[int, int]:
+    """The most characters and the highest number that a column holds: 0 is neither."""
+    kind = table.c[name].type
+    characters = (kind.length or sys.maxsize) if isinstance(kind, String) else 0
+    highest = next((b for k, b in _INTEGER_BOUNDS if isinstance(kind, k)), 0)
+    return characters, highest
+
+
 def refuse_unfit(table: Table, values: Mapping[str, Any]) -> None:
     """Raise `ValueRefused` for what a column cannot hold, alike on every engine."""
     for name, value in values.items():
-        kind = table.c[name].type
+        characters, highest = _fits(table, name)
         if isinstance(value, str):
-            limit = getattr(kind, "length", None)
-            if not isinstance(kind, String) or (limit and len(value) > limit):
+            if not characters or len(value) > characters:
                 raise ValueRefused(f"The value of {name} is too long")
             refuse_unfit_text(value)
-        elif isinstance(value, int):
-            bound = next((b for k, b in _INTEGER_BOUNDS if isinstance(kind, k)), 0)
-            if not 0 <= value <= bound:
-                raise ValueRefused(f"The value of {name} is out of range")
+        elif isinstance(value, int) and not 0 <= value <= highest:
+            raise ValueRefused(f"The value of {name} is out of range")
 
 
 def refuse_unfit_text(value: str) -> None:
