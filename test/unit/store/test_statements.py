@@ -50,7 +50,9 @@ class AllStatements(SynchronousTestCase):
 
     def test_as_found(self) -> None:
         """A variant for databases of other people leaves the common one alone."""
-        found = MYSQL.as_found(folds_keys=True, keeps_task_args=False)
+        found = MYSQL.as_found(
+            folds_keys=True, keeps_task_args=False, sorts_keys=True
+        )
         self.assertTrue(found.folds_keys)
         self.assertFalse(found.keeps_task_args)
         self.assertNotIn("arg", found.queue_tasks.blanks)
@@ -60,6 +62,16 @@ class AllStatements(SynchronousTestCase):
         self.assertFalse(statements_for("mysql").folds_keys)
         self.assertIn("arg", MYSQL.queue_tasks.blanks)
         self.assertEqual(len(MYSQL.queue_rows), len(found.queue_rows))
+
+    def test_key_order(self) -> None:
+        """Where the column sorts by bytes, its index is used by naming no collation."""
+        found = POSTGRES.as_found(
+            folds_keys=False, keeps_task_args=True, sorts_keys=False
+        )
+        values = {"dmid": 1, "low": "", "after": "", "high": "", "limit": 1}
+        for name in ("list_keys", "list_domain"):
+            self.assertNotIn("COLLATE", getattr(found, name)(**values).sql)
+            self.assertIn("COLLATE", getattr(POSTGRES, name)(**values).sql)
 
     def test_notice(self) -> None:
         """Only PostgreSQL can tell others of a change."""
