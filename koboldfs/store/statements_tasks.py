@@ -122,7 +122,13 @@ class TaskStatements:
             .order_by(log.c.logid)
             .limit(LIMIT)
         )
-        self.clear_events = tongue.phrase(log.delete())
+        some = select(log.c.logid).where(later).order_by(log.c.logid).limit(LIMIT)
+        self.end_of_events = tongue.phrase(
+            select(func.max(some.subquery("some").c.logid))
+        )
+        self.clear_events = tongue.phrase(
+            log.delete().where(later, log.c.logid <= bindparam("last"))
+        )
         self.last_event = tongue.phrase(select(func.max(log.c.logid)).where(settled))
         self.count_events = tongue.phrase(
             select(log.c.evcode, func.count())

@@ -25,6 +25,11 @@ from koboldfs.store.database import Database
 from koboldfs.store.queues import MAX_ROWS, MAX_TAKEN
 from koboldfs.store.steps import Steps
 
+#: Events that one transaction forgets: all of a long log would take minutes.
+CLEARED_ROWS = 10_000
+#: Transactions of one `clear_events`; with the rows of each, a hundred million.
+MAX_CLEARINGS = 10_000
+
 
 @implementer(ITasks)
 class Tasks:
@@ -149,7 +154,16 @@ class Tasks:
 
     def clear_events(self) -> Awaitable[None]:
         """See `ITasks.clear_events`."""
-        return self._database.write("clear_events", work.clear_events)
+        return Deferred.fromCoroutine(self._clear_events())
+
+    async def _clear_events(self) -> None:
+        logid = 0
+        for _ in range(MAX_CLEARINGS):
+            logid = await self._database.write(
+                "clear_events", work.clear_events, logid, CLEARED_ROWS
+            )
+            if not logid:
+                break
 
     def tally(
         self, after_logid: int, older_than_seconds: int

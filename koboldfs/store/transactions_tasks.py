@@ -249,9 +249,15 @@ def events_after(sql: Statements, logid: int, limit: int) -> Steps[list[FsckLogR
     ]
 
 
-def clear_events(sql: Statements) -> Steps[None]:
-    """Empty the log."""
-    yield quiet(sql.clear_events())
+def clear_events(sql: Statements, after_logid: int, limit: int) -> Steps[int]:
+    """Forget a page of the log; returns where it ended, or 0 if there was none. The
+    next one begins there: before it the index is full of what has just gone."""
+    reply = yield sql.end_of_events(logid=after_logid, limit=limit)
+    last = reply.rows[0][0]
+    if last is None:
+        return 0
+    yield quiet(sql.clear_events(logid=after_logid, last=last))
+    return int(last)
 
 
 def tally(

@@ -31,15 +31,14 @@ def many_files(count: int, base: int = 0, dmid: int = 1, length: int = 7) -> lis
     our checksum, with the fids after `base`. No two have the same key as long as
     `count` is no multiple of 7,919."""
     fids = f"from generate_series({base + 1}, {base + count}) n"
-    last = base + count - SPARSE_FILES
+    key, last = key_sql(count, base), base + count - SPARSE_FILES
+    device = f"1 + (n + c * (1 + n % 4)) % {DEVICES}"
+    digest = "decode(md5(n::text) || md5(n::text), 'hex')"
     return [
-        f"insert into file select n, {dmid}, {key_sql(count, base)}, {length}, 0, 2"
-        f" {fids}",
-        f"insert into file_on select n, 1 + (n + c * (1 + n % 4)) % {DEVICES}"
-        f" {fids}, generate_series(0, 1) c",
+        f"insert into file select n, {dmid}, {key}, {length}, 0, 2 {fids}",
+        f"insert into file_on select n, {device} {fids}, generate_series(0, 1) c",
         f"insert into file_on select n, {SPARSE_DEVICE} {fids} where n > {last}",
-        "insert into kobold_checksum select n, 4, decode(md5(n::text) ||"
-        f" md5(n::text), 'hex') {fids}",
+        f"insert into kobold_checksum select n, 4, {digest} {fids}",
         f"select setval('tempfile_fid_seq', {2 * (base + count)})",
     ]
 
@@ -48,21 +47,26 @@ def long_queues(count: int, base: int = 0) -> list[str]:
     """Statements that fill the queues, the log and the uploads in proportion. A few
     rows are due; the others are put off, or of files that are gone."""
     queued = max(200, count // _QUEUED_SHARE)
-    first = base + 1
-    fids = f"from generate_series({first}, {base + queued}) n"
+    fids = f"from generate_series({base + 1}, {base + queued}) n"
+    beyond = 10 * (base + count)
+    gone = f"from generate_series({beyond + 1}, {beyond + queued}) n"
     now = "extract(epoch from now())::int"
-    later = f"{now} + case when n < {first + 100} then -n % 50 else 9000 + n % 90000 end"
-    gone = f"from generate_series({10 * (base + count)}, {10 * (base + count) + queued}) n"
-    gone_later = f"{now} + case when n % {queued} < 100 then -5 else 9000 end"
+
+    def due(first: int) -> str:
+        late = f"n <= {first + 100} then -n % 50"
+        return f"{now} + case when {late} else 9000 + n % 90000 end"
+
+    old = f"{now} - n % 5000"
+    opened = f"n + {base + count}, {old}, 0, 1, 'k', '1,2'"
+    kinds = f"{fids}, generate_series(1, 2) k"
+    log = "fsck_log (utime, fid, evcode)"
     return [
-        f"insert into file_to_replicate select n, {later}, null, n % 3, 0 {fids}",
-        f"insert into file_to_delete2 select n, {gone_later}, 0 {gone}",
-        f"insert into file_to_queue select n, 1, k, {later}, n % 2, 0, null {fids},"
-        " generate_series(1, 2) k",
+        f"insert into file_to_replicate select n, {due(base)}, null, n % 3, 0 {fids}",
+        f"insert into file_to_delete2 select n, {due(beyond)}, 0 {gone}",
+        f"insert into file_to_queue select n, 1, k, {due(base)}, n % 2, 0, '' {kinds}",
         f"insert into checksum select n, 1, 'x' {fids}",
         f"insert into file_to_delete select n {gone}",
         f"insert into file_to_delete_later select n, {now} + n % 9 - 4 {gone}",
-        f"insert into fsck_log (utime, fid, evcode) select {now} - 900, n, 'NOPA' {fids}",
-        "insert into tempfile (fid, createtime, classid, dmid, dkey, devids)"
-        f" select n + {base + count}, {now} - n % 5000, 0, 1, 'k', '1,2' {fids}",
+        f"insert into {log} select {now} - 900, n, 'NOPA' {fids}",
+        f"insert into tempfile select {opened} {fids}",
     ]

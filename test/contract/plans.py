@@ -30,6 +30,7 @@ BOUNDED = {
     "lengths": "counts up to a limit that is written in it",
     "old_uploads": "looks through a number of uploads that is written in it",
     "domain_has_uploads": "uploads are open now; asked by `delete_domain` only",
+    "count_events": "reads what was logged since it was added up last",
     "class_has_uploads": "uploads are open now; asked by `delete_class` only",
 }
 #: Statements that no EXPLAIN knows.
