@@ -143,6 +143,7 @@ def _status(it: Played) -> None:
 
 
 _LEFT = "delete from file_to_queue where nexttry <= extract(epoch from now())::int + 90"
+_THOSE, _NUMBER = "from unnest({0}) n", "row_number() over ()"
 #: What is measured, what is done before it, and what after it.
 JOBS: tuple[tuple[str, Step, tuple[str, ...], tuple[str, ...]], ...] = (
     (
@@ -150,7 +151,7 @@ JOBS: tuple[tuple[str, Step, tuple[str, ...], tuple[str, ...]], ...] = (
         _replicate,
         (
             "delete from file_to_replicate where fid = any ({0})",
-            "insert into file_to_replicate select n, 0 from unnest({0}) n",
+            f"insert into file_to_replicate select n, 0 {_THOSE}",
         ),
         (f"delete from file_on where fid = any ({{0}}) and devid = {NEW_DEVICE}",),
     ),
@@ -158,8 +159,8 @@ JOBS: tuple[tuple[str, Step, tuple[str, ...], tuple[str, ...]], ...] = (
         "delete",
         _delete,
         (
-            f"insert into file_to_delete2 select n + {GONE_FID}, 0 from unnest({{0}}) n",
-            f"insert into file_on select n + {GONE_FID}, 1 from unnest({{0}}) n",
+            f"insert into file_to_delete2 select n + {GONE_FID}, 0 {_THOSE}",
+            f"insert into file_on select n + {GONE_FID}, 1 {_THOSE}",
         ),
         (),
     ),
@@ -168,17 +169,14 @@ JOBS: tuple[tuple[str, Step, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         "reap",
         _reap,
-        (f"insert into file_on select n, {DEAD_DEVICE} from unnest({{0}}) n",),
+        (f"insert into file_on select n, {DEAD_DEVICE} {_THOSE}",),
         ("delete from file_to_replicate where fid = any ({0})",),
     ),
     ("sweep", _sweep, (), ()),
     (
         "expire",
         _expire,
-        (
-            "insert into tempfile select row_number() over (), 0, 0, 1, 'k', '1'"
-            " from unnest({0}) n",
-        ),
+        (f"insert into tempfile select {_NUMBER}, 0, 0, 1, 'k', '1' {_THOSE}",),
         (
             f"delete from file_to_delete2 where fid <= {FIRST_FID}",
             f"delete from file_on where fid <= {FIRST_FID}",
@@ -208,7 +206,7 @@ def _row(
     before: Sequence[str],
     after: Sequence[str],
 ) -> Row:
-    spent = {it: 0.0 for it in both}
+    spent = dict.fromkeys(both, 0.0)
     for number in range(rounds + 1):
         for it in both:
             for _ in range(times):

@@ -10,6 +10,8 @@ SPARSE_DEVICE, SPARSE_FILES = 99, 5
 _STRIDE = 7919
 #: One of so many files is in the queues, in the log, and an open upload.
 _QUEUED_SHARE = 20
+#: Of each kind no more tasks than this wait, as planners queue no more.
+MOST_TASKS = 10_000
 
 
 def key_number(number: int, count: int) -> str:
@@ -58,7 +60,8 @@ def long_queues(count: int, base: int = 0) -> list[str]:
 
     old = f"{now} - n % 5000"
     opened = f"n + {base + count}, {old}, 0, 1, 'k', '1,2'"
-    kinds = f"{fids}, generate_series(1, 2) k"
+    limited = f"from generate_series({base + 1}, {base + min(queued, MOST_TASKS)}) n"
+    kinds = f"{limited}, generate_series(1, 2) k"
     log = "fsck_log (utime, fid, evcode)"
     return [
         f"insert into file_to_replicate select n, {due(base)}, null, n % 3, 0 {fids}",

@@ -20,7 +20,6 @@ from test.contract.server import AGEING
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
 
-
 #: These sort the few rows of the keys that they name.
 SORTED = ("lock_keys", "lock_closing")
 #: It reads one page, from the beginning of the table.
