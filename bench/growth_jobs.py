@@ -28,6 +28,7 @@ from koboldfs.store import transactions_queues as queues
 from koboldfs.store import transactions_tasks as tasks
 from koboldfs.store import transactions_topology as topology
 from koboldfs.store.blocking import BlockingRun, Manner
+from koboldfs.store.looks import Look
 from koboldfs.store.postgres_link import PLANNING, translate
 from koboldfs.store.statements import Statements, statements_for
 from koboldfs.store.steps import Mode, Steps
@@ -79,15 +80,19 @@ class Played:
 Step = Callable[[Played], Any]
 
 
+def _look() -> Look:
+    return Look(TAKEN, True, 0.0)
+
+
 def _replicate(it: Played) -> None:
-    taken = it.play(queues.take_replications, TAKEN, LEASE_SECONDS)
+    taken = it.play(queues.take_replications, _look(), LEASE_SECONDS)
     done = [ReplicationDone(one.fid, (NEW_DEVICE,)) for one in taken]
     it.play(queues.finish_replications, done)
     _expect(len(done), TAKEN)
 
 
 def _delete(it: Played) -> None:
-    taken, _ = it.play(queues.take_deletions, TAKEN, LEASE_SECONDS)
+    taken, _ = it.play(queues.take_deletions, _look(), LEASE_SECONDS)
     it.play(
         queues.finish_deletions, [DeletionDone(one.fid, one.devids) for one in taken]
     )
@@ -100,7 +105,7 @@ def _fsck(it: Played) -> None:
     page = it.play(tasks.files_between, middle, end, WALKED)
     rows = [(one.fid, None, None) for one in page]
     it.play(tasks.queue_tasks, FSCK_TASK, rows)
-    taken = it.play(tasks.take_tasks, FSCK_TASK, TAKEN, LEASE_SECONDS)
+    taken = it.play(tasks.take_tasks, FSCK_TASK, _look(), LEASE_SECONDS)
     done = [Checked(one.fid, one.located.devids) for one in taken]
     it.play(tasks.finish_checks, 60, 60, done)
     it.play(tasks.tally, 0, 10)
@@ -112,7 +117,7 @@ def _drain(it: Played) -> None:
     page = it.play(tasks.files_on, 2, it.fids[TAKEN // 2], WALKED // 2, False)
     some = [one.file.fid for one in page[:TAKEN]]
     it.play(tasks.queue_tasks, REBALANCE_TASK, [(fid, 2, None) for fid in some])
-    taken = it.play(tasks.take_tasks, REBALANCE_TASK, TAKEN, LEASE_SECONDS)
+    taken = it.play(tasks.take_tasks, REBALANCE_TASK, _look(), LEASE_SECONDS)
     it.play(tasks.release_copy, some[0], 2, frozenset({98}))
     it.play(tasks.finish_tasks, REBALANCE_TASK, [TaskDone(one.fid) for one in taken])
     _expect(len(page), WALKED // 2)

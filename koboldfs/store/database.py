@@ -32,7 +32,7 @@ class Database:
             made_by_mogilefs=False, created_now=False, schema_version=17
         )
         self._runner = runner
-        self._clock = clock
+        self.clock = clock
         self._deadline_seconds = deadline_seconds
         self._batches: list[Batch[Any, Any]] = []
 
@@ -45,7 +45,7 @@ class Database:
 
     def batch(self, kind: Kind[Q, R]) -> Batch[Q, R]:
         """A new gathering point."""
-        batch = Batch(kind, self._runner, self._clock, self._deadline_seconds)
+        batch = Batch(kind, self._runner, self.clock, self._deadline_seconds)
         self._batches.append(batch)
         return batch
 

@@ -23,6 +23,7 @@ from koboldfs.model.entities import Deletion, DeletionDone, Replication, Replica
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_queues as work
 from koboldfs.store.database import Database
+from koboldfs.store.looks import Outset
 from koboldfs.store.steps import Steps
 
 T = TypeVar("T")
@@ -48,6 +49,8 @@ class Queues:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._replications = Outset(database.clock)
+        self._deletions = Outset(database.clock)
 
     # --- replication
 
@@ -57,12 +60,15 @@ class Queues:
         """See `IQueues.take_replications`."""
         if limit < 1:
             return succeed([])
-        return self._database.write(
-            "take_replications",
-            work.take_replications,
-            min(limit, MAX_TAKEN),
-            max(0, int(lease_seconds)),
-        )
+        count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
+        return Deferred.fromCoroutine(self._take_replications(count, lease))
+
+    async def _take_replications(self, limit: int, lease: int) -> list[Replication]:
+        look = self._replications.look(limit)
+        steps = work.take_replications
+        taken = await self._database.write("take_replications", steps, look, lease)
+        self._replications.looked(look)
+        return taken
 
     def keep_replications(
         self, fids: Sequence[int], lease_seconds: int
@@ -131,10 +137,9 @@ class Queues:
         if database.estate.made_by_mogilefs:
             moved = work.move_old_deletions
             await database.write("move_old_deletions", moved, min(limit, MAX_ROWS))
-        steps = work.take_deletions
-        taken, live = await database.write(
-            "take_deletions", steps, limit, lease_seconds
-        )
+        look, steps = self._deletions.look(limit), work.take_deletions
+        taken, live = await database.write("take_deletions", steps, look, lease_seconds)
+        self._deletions.looked(look)
         if live:
             self._log.critical(
                 "live files were queued for deletion and are kept: {fids}", fids=live

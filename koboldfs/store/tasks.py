@@ -22,6 +22,7 @@ from koboldfs.model.entities import (
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_tasks as work
 from koboldfs.store.database import Database
+from koboldfs.store.looks import Outset
 from koboldfs.store.queues import MAX_ROWS, MAX_TAKEN
 from koboldfs.store.steps import Steps
 
@@ -37,6 +38,8 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: By kind of task, of which there are two.
+        self._outsets: dict[int, Outset] = {}
 
     def queue_tasks(
         self, kind: int, rows: Sequence[tuple[int, int | None, str | None]]
@@ -51,7 +54,15 @@ class Tasks:
         if limit < 1:
             return succeed([])
         count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
-        return self._database.write("take_tasks", work.take_tasks, kind, count, lease)
+        return Deferred.fromCoroutine(self._take_tasks(kind, count, lease))
+
+    async def _take_tasks(self, kind: int, limit: int, lease: int) -> list[Task]:
+        if kind not in self._outsets:
+            self._outsets[kind] = Outset(self._database.clock)
+        look, steps = self._outsets[kind].look(limit), work.take_tasks
+        taken = await self._database.write("take_tasks", steps, kind, look, lease)
+        self._outsets[kind].looked(look)
+        return taken
 
     def keep_tasks(
         self, kind: int, fids: Sequence[int], lease_seconds: int

@@ -44,6 +44,8 @@ INSPECTED = {
     "uploads": "counts up to a limit",
     "empty_files": "has a limit",
 }
+#: Enough to tell a way around them from one through them.
+GONE_ROWS = 50_000
 Pages = dict[str, int]
 Values = Callable[[str], Mapping[str, Any]]
 #: Statements that make rows with a fid, or a key, that must not be there yet.
@@ -203,3 +205,54 @@ class GrowthOfMogilefs(GrowthContract, SynchronousTestCase):
     """Databases that MogileFS made."""
 
     ours = False
+
+
+class RowsThatAreGone(SynchronousTestCase):
+    """Queues through which very many rows went while somebody looks at an old state of
+    the database, so that none of them can be removed for good."""
+
+    def setUp(self) -> None:
+        """A backup that has begun, then the rows, which are deleted."""
+        self.url = shared().new_database()
+        self.addCleanup(shared().drop, self.url)
+        for sql in definitions(Tongue("postgresql").dialect, set()):
+            shared().execute(self.url, sql)
+        backup = psycopg2.connect(self.url)
+        self.addCleanup(backup.close)
+        backup.set_session(isolation_level="REPEATABLE READ")
+        backup.cursor().execute("select count(*) from file")
+        rows = f"from generate_series(1, {GONE_ROWS}) n"
+        long_ago = "extract(epoch from now())::int - 900"
+        for sql in (
+            f"insert into file_to_replicate select n, 0 {rows}",
+            f"insert into file_to_delete2 select n, {long_ago} {rows}",
+            f"insert into file_to_queue select n, 1, 1, {long_ago} {rows}",
+            "delete from file_to_replicate",
+            "delete from file_to_delete2",
+            "delete from file_to_queue",
+            f"insert into file_to_replicate select {GONE_ROWS} + 1, 0",
+        ):
+            shared().execute(self.url, sql)
+
+    def pages(self, name: str, **values: int) -> int:
+        """How many pages a statement touches, said as our sessions say it."""
+        phrase = getattr(Statements(Tongue("postgresql")), name)
+        connection = psycopg2.connect(self.url)
+        try:
+            cursor = connection.cursor()
+            for setting, value in PLANNING.items():
+                cursor.execute(f"set {setting} = {value}")
+            return _touched(cursor, phrase(limit=64, **values))
+        finally:
+            connection.close()
+
+    def test_looks(self) -> None:
+        """A look at a whole queue reads all that is gone; one at what is new does not:
+        that is what it is for."""
+        self.assertGreater(self.pages("due_replications"), 200)
+        self.assertGreater(self.pages("due_deletions"), 200)
+        self.assertGreater(self.pages("due_tasks", kind=1), 200)
+        self.assertLess(self.pages("new_replications", fid=GONE_ROWS), 40)
+        self.assertLess(self.pages("recent_replications", age=99), 40)
+        self.assertLess(self.pages("recent_deletions", age=99), 40)
+        self.assertLess(self.pages("recent_tasks", kind=1, age=99), 40)
