@@ -124,7 +124,7 @@ def _drain(it: Played) -> None:
 
 
 def _reap(it: Played) -> None:
-    _expect(it.play(queues.reap, DEAD_DEVICE, WALKED), TAKEN)
+    _expect(len(it.play(queues.reap, DEAD_DEVICE, 0, WALKED)), TAKEN)
 
 
 def _sweep(it: Played) -> None:

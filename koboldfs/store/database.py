@@ -36,6 +36,12 @@ class Database:
         self._deadline_seconds = deadline_seconds
         self._batches: list[Batch[Any, Any]] = []
 
+    @property
+    def walks_devices(self) -> bool:
+        """Whether an index has the copies of a device in order of their fids."""
+        theirs = self.estate.made_by_mogilefs and self.sql.tongue.name == "postgresql"
+        return not theirs
+
     def steps(
         self, function: Callable[[Statements, Sequence[Q]], Steps[list[R]]]
     ) -> Callable[[Sequence[Q]], Steps[list[R]]]:

@@ -51,6 +51,8 @@ class Queues:
         self._database = database
         self._replications = Outset(database.clock)
         self._deletions = Outset(database.clock)
+        #: Of dead devices that have more, up to which fid they were reaped.
+        self._reaped: dict[int, int] = {}
 
     # --- replication
 
@@ -182,7 +184,22 @@ class Queues:
         """See `IQueues.reap`."""
         if limit < 1:
             return succeed(0)
-        return self._database.write("reap", work.reap, devid, min(limit, MAX_TAKEN))
+        return Deferred.fromCoroutine(self._reap(devid, min(limit, MAX_TAKEN)))
+
+    async def _reap(self, devid: int, limit: int) -> int:
+        """From where the last one ended: before that the index is full of what has
+        just gone. When nothing more comes, once more from the start."""
+        database, fids = self._database, list[int]()
+        if database.walks_devices:
+            after = self._reaped.pop(devid, 0)
+            fids = await database.write("reap", work.reap, devid, after, limit)
+            if after and not fids:
+                fids = await database.write("reap", work.reap, devid, 0, limit)
+            if fids:
+                self._reaped[devid] = fids[-1]
+        else:
+            fids = await database.write("reap", work.reap, devid, None, limit)
+        return len(fids)
 
     def lengths(self) -> Awaitable[Mapping[str, int]]:
         """See `IQueues.lengths`; counts stop at `statements_queues.COUNTED_ROWS`."""

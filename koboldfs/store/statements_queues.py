@@ -206,11 +206,10 @@ class QueueStatements:
             .order_by(tempfile.c.fid)
             .with_for_update(skip_locked=True)
         )
-        self.copies_on = tongue.phrase(
-            select(file_on.c.fid)
-            .where(file_on.c.devid == bindparam("devid"))
-            .limit(LIMIT)
-        )
+        here = select(file_on.c.fid).where(file_on.c.devid == bindparam("devid"))
+        self.copies_on = tongue.phrase(here.limit(LIMIT))
+        later = here.where(file_on.c.fid > bindparam("fid"))
+        self.copies_beyond = tongue.phrase(later.order_by(file_on.c.fid).limit(LIMIT))
 
         def capped(table: Table) -> object:
             some = (

@@ -279,12 +279,18 @@ def expire_uploads(sql: Statements, age_seconds: int, limit: int) -> Steps[int]:
     return len(devids)
 
 
-def reap(sql: Statements, devid: int, limit: int) -> Steps[int]:
-    """Forget copies on a dead device and queue their files for replication."""
-    reply = yield sql.copies_on(devid=devid, limit=limit)
+def reap(
+    sql: Statements, devid: int, after_fid: int | None, limit: int
+) -> Steps[list[int]]:
+    """Forget copies on a dead device and queue their files for replication: those with
+    the lowest fids above `after_fid`, or any. Returns the fids, ascending."""
+    if after_fid is None:
+        reply = yield sql.copies_on(devid=devid, limit=limit)
+    else:
+        reply = yield sql.copies_beyond(devid=devid, fid=after_fid, limit=limit)
     fids = sorted({row[0] for row in reply.rows})
     if not fids:
-        return 0
+        return []
     live = yield sql.lock_fids(fids=fids)
     lost = [row[0] for row in live.rows]
     rows = [{"fid": fid, "delay": REAPED_DELAY_SECONDS} for fid in lost]
@@ -293,7 +299,7 @@ def reap(sql: Statements, devid: int, limit: int) -> Steps[int]:
         sql.recount(fids=lost) if lost else None,
         sql.queue_again.rows(rows),
     )
-    return len(fids)
+    return fids
 
 
 def lengths(sql: Statements) -> Steps[dict[str, int]]:

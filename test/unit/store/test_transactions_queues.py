@@ -147,12 +147,12 @@ class Chores(SynchronousTestCase):
 
     def test_reap(self) -> None:
         """Only live files are queued; all copies on the device are forgotten."""
-        played = play(work.reap(SQLITE, 7, 10), rows((2,), (1,)), rows((2,)))
-        self.assertEqual(played.result, 2)
+        played = play(work.reap(SQLITE, 7, 0, 10), rows((2,), (1,)), rows((2,)))
+        self.assertEqual(played.result, [1, 2])
         self.assertEqual(played.quietly("DELETE FROM file_on"), [(7, 1, 2)])
         self.assertEqual(played.quietly("INSERT INTO file_to_replicate"), [(2, 1)])
-        played = play(work.reap(SQLITE, 7, 10), rows())
-        self.assertEqual((played.result, played.quiet), (0, []))
+        played = play(work.reap(SQLITE, 7, None, 10), rows())
+        self.assertEqual((played.result, played.quiet), ([], []))
 
     def test_old_queues(self) -> None:
         """Both older delete queues are emptied into the one in use."""
