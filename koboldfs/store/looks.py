@@ -28,6 +28,7 @@ REST_TIMES, LONGEST_REST_SECONDS = 20, 60.0
 SLACK_SECONDS = 60
 #: Of files that are closed at the same time, the fids are as far apart as that.
 SLACK_FIDS = 10_000
+FIRST_FID = 1
 #: A row that is late by more (three decades) is one that is due at once: its time is 0.
 AT_ONCE_SECONDS = 1_000_000_000
 
@@ -35,7 +36,8 @@ AT_ONCE_SECONDS = 1_000_000_000
 @define(eq=False)
 class Look:
     """One look at a queue for up to `limit` rows: a `whole` one, or one at rows that
-    became due in the last `age_seconds`, and at those due at once from `fid` on."""
+    became due in the last `age_seconds`, and at those due at once from `fid` on (0: not
+    at those, as that would be a whole one, too)."""
 
     limit: int
     whole: bool
@@ -58,7 +60,7 @@ class Outset:
     _whole_due: float = 0.0
     #: Everything that was due before this has been taken.
     _since: float = 0.0
-    #: Everything that is due at once with a lower fid has been taken.
+    #: Everything that is due at once with a lower fid has been taken; 0: who knows.
     _fid: int = 0
 
     def look(self, limit: int) -> Look:
@@ -72,7 +74,7 @@ class Outset:
             whole,
             now,
             min(age, AT_ONCE_SECONDS),
-            max(0, self._fid - SLACK_FIDS),
+            self._fid and max(FIRST_FID, self._fid - SLACK_FIDS),
         )
 
     def looked(self, look: Look) -> None:
@@ -85,7 +87,9 @@ class Outset:
         elif later:
             self._since = look.began - later[-1]
         if look.whole and full and not later:
-            self._fid = 0  # they came in any order
+            self._fid = FIRST_FID  # more will be there, and they came in any order
+        elif self._fid == FIRST_FID and not at_once:
+            self._fid = 0
         else:
             self._fid = max([self._fid, *at_once])
         if look.whole:

@@ -43,7 +43,7 @@ def due(
         rows = (yield whole(limit=look.limit, **blanks)).rows
     else:
         rows, left = [], look.limit
-        if new is not None:
+        if new is not None and look.fid:
             rows = (yield new(fid=look.fid, limit=left)).rows
             left -= len(rows)
         if left:

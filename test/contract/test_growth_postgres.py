@@ -90,6 +90,8 @@ class Filled:
             new: dict[str, Any] = {"dkey": "new" if name in _NEW_KEYS else keys[0]}
             if name in _NEW_FIDS:
                 new["fid"] = 9 * self.count
+            if name == "new_replications":
+                new["fid"] = self.count // 20  # it begins near the end, see `looks`
             if name == "clear_events":
                 new["last"] = given["logid"] + PAGE_ROWS
             return {**given, "after": after, **new}

@@ -69,7 +69,7 @@ class Looking(SynchronousTestCase):
         and the others that are due at once as well, which came in any order."""
         self.look(1, (1_000_007, AT_ONCE), (1_000_003, AT_ONCE), (9, AT_ONCE))
         look = self.look(1, (5, AT_ONCE), (500_000, AT_ONCE), (600_000, AT_ONCE))
-        self.assertEqual((look.age_seconds, look.fid), (AT_ONCE_SECONDS, 0))
+        self.assertEqual((look.age_seconds, look.fid), (AT_ONCE_SECONDS, 1))
         look = self.look(1, (700_000, AT_ONCE), (8, 4000))
         self.assertEqual(look.fid, 600_000 - SLACK_FIDS)
         look = self.look(1)
@@ -82,6 +82,14 @@ class Looking(SynchronousTestCase):
         self.assertEqual(self.look(1).fid, 50_000 - SLACK_FIDS)
         self.assertEqual(self.look(1, (45_000, AT_ONCE)).fid, 50_000 - SLACK_FIDS)
         self.assertEqual(self.look(1).fid, 50_000 - SLACK_FIDS)
+
+    def test_none_due_at_once(self) -> None:
+        """As long as none was seen, only whole looks look for them: nobody knows where
+        to begin. That is so again when there turned out to be no more."""
+        self.assertEqual([self.look(1).fid for _ in range(3)], [0, 0, 0])
+        self.clock.advance(20)
+        self.look(1, (7, AT_ONCE), (9, AT_ONCE), (8, AT_ONCE))
+        self.assertEqual([self.look(1).fid for _ in range(3)], [1, 0, 0])
 
     def test_clock_put_back(self) -> None:
         """It does not end the looking."""

@@ -48,7 +48,7 @@ class Replications(SynchronousTestCase):
 
     def test_take_enough_that_is_new(self) -> None:
         """When there is no room for more, no more is looked for."""
-        look = Look(1, False, 0.0)
+        look = Look(1, False, 0.0, fid=1)
         new = rows((9, 0, None, 2**30))
         played = play(work.take_replications(SQLITE, look, 60), new, rows())
         self.assertEqual(len(played.asked), 2)
