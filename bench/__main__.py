@@ -21,6 +21,9 @@ SECONDS, QUICK_SECONDS = 5.0, 1.0
 #: Files that the reading rows read.
 STORED_FILES, QUICK_STORED_FILES = 5000, 1200
 
+#: With more keys the database gets more memory.
+LARGE_SCALE = 1_000_000
+
 Measuring = Callable[[Bench], "Row | list[Row]"]
 
 MEASUREMENTS: dict[str, Measuring] = {
@@ -61,7 +64,9 @@ def main(arguments: list[str]) -> int:
     if "generator" not in chosen:
         chosen.insert(0, "generator")
     scratch = Path(tempfile.mkdtemp(prefix="koboldfs-bench-scratch-"))
-    server = PostgreSQL(fsync=True, shared_buffers="512MB", max_wal_size="4GB")
+    # Random keys are put into an index that does not fit into less.
+    buffers = "2GB" if options.scale > LARGE_SCALE else "512MB"
+    server = PostgreSQL(fsync=True, shared_buffers=buffers, max_wal_size="4GB")
     server.start()
     subject = Subject(server)
     measured: list[Row] = []
