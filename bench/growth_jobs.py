@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 from attrs import define, field
 
-from bench.growth import FIRST_FID, Grown
+from bench.growth import FIRST_FID, Grown, growth_row
 from bench.limits import cpu_seconds
 from bench.table import Row
 from koboldfs.model.entities import (
@@ -223,15 +223,9 @@ def _row(
                     spent[it] += it.cpu() - began
                 for sql in after:
                     it.execute(sql.format(f"array{it.fids}::bigint[]"))
-    small, large = both
-    each = {it: spent[it] * 1e6 / (rounds * times) for it in both}
-    return Row(
-        f"a step of {name}, {large.one.count:,} keys",
-        each[large],
-        "us CPU",
-        each[small],
-        f"the same with {small.one.count:,} keys",
-    )
+    few_us, many_us = (spent[it] * 1e6 / (rounds * times) for it in both)
+    pair = [it.one for it in both]
+    return growth_row(f"a step of {name}", pair, few_us, many_us)
 
 
 def _expect(found: int, wanted: int) -> None:
