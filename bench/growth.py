@@ -39,6 +39,8 @@ CLIENTS = 8
 ROUNDS = 6
 PAGE_KEYS, PAGE_FIDS = 1000, 500
 BODY = b"seven b"
+#: Planners queue no more of each kind, however many files there are.
+TASKS = 3000
 #: The planner of fsck has added up the log every few seconds.
 ADDED_UP = (
     "insert into server_settings"
@@ -63,7 +65,7 @@ class Grown:
                     host = device["hostname"]
                     line.ask("create_device", devid=devid, hostname=host, state="down")
         made = many_files(self.count, FIRST_FID, length=len(BODY))
-        queues = [*long_queues(self.count, FIRST_FID), ADDED_UP]
+        queues = [*long_queues(self.count, FIRST_FID, TASKS), ADDED_UP]
         for sql in (*made, *queues, "vacuum analyze"):
             self.bench.server.execute(self.subject.url, sql)
 

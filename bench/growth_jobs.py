@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 from attrs import define, field
 
-from bench.growth import FIRST_FID, Grown, growth_row
+from bench.growth import FIRST_FID, TASKS, Grown, growth_row
 from bench.limits import cpu_seconds
 from bench.table import Row
 from koboldfs.model.entities import (
@@ -100,7 +100,7 @@ def _delete(it: Played) -> None:
 
 
 def _fsck(it: Played) -> None:
-    it.play(tasks.count_fresh, FSCK_TASK, 3000)
+    it.play(tasks.count_fresh, FSCK_TASK, TASKS)
     middle, end = it.fids[TAKEN // 2], it.one.count + FIRST_FID
     page = it.play(tasks.files_between, middle, end, WALKED)
     rows = [(one.fid, None, None) for one in page]
@@ -108,7 +108,8 @@ def _fsck(it: Played) -> None:
     taken = it.play(tasks.take_tasks, FSCK_TASK, _look(), LEASE_SECONDS)
     done = [Checked(one.fid, one.located.devids) for one in taken]
     it.play(tasks.finish_checks, 60, 60, done)
-    it.play(tasks.tally, 0, 10)
+    added_up = int(it.play(topology.setting, "fsck_logid_processed"))
+    it.play(tasks.tally, added_up, 10)
     _expect(len(page), WALKED)
 
 

@@ -10,8 +10,6 @@ SPARSE_DEVICE, SPARSE_FILES = 99, 5
 _STRIDE = 7919
 #: One of so many files is in the queues, in the log, and an open upload.
 _QUEUED_SHARE = 20
-#: Of each kind no more tasks than this wait, as planners queue no more.
-MOST_TASKS = 10_000
 
 
 def key_number(number: int, count: int) -> str:
@@ -45,9 +43,9 @@ def many_files(count: int, base: int = 0, dmid: int = 1, length: int = 7) -> lis
     ]
 
 
-def long_queues(count: int, base: int = 0) -> list[str]:
+def long_queues(count: int, base: int = 0, tasks: int | None = None) -> list[str]:
     """Statements that fill the queues, the log and the uploads in proportion. A few
-    rows are due; the others are put off, or of files that are gone."""
+    rows are due; the others are put off, or of files that are gone. Of each kind of task there are `tasks`, if that is given."""
     queued = max(200, count // _QUEUED_SHARE)
     fids = f"from generate_series({base + 1}, {base + queued}) n"
     beyond = 10 * (base + count)
@@ -60,7 +58,7 @@ def long_queues(count: int, base: int = 0) -> list[str]:
 
     old = f"{now} - n % 5000"
     opened = f"n + {base + count}, {old}, 0, 1, 'k', '1,2'"
-    limited = f"from generate_series({base + 1}, {base + min(queued, MOST_TASKS)}) n"
+    limited = f"from generate_series({base + 1}, {base + (tasks or queued)}) n"
     kinds = f"{limited}, generate_series(1, 2) k"
     log = "fsck_log (utime, fid, evcode)"
     return [
