@@ -45,7 +45,8 @@ def many_files(count: int, base: int = 0, dmid: int = 1, length: int = 7) -> lis
 
 def long_queues(count: int, base: int = 0, tasks: int | None = None) -> list[str]:
     """Statements that fill the queues, the log and the uploads in proportion. A few
-    rows are due; the others are put off, or of files that are gone. Of each kind of task there are `tasks`, if that is given."""
+    rows are due; the others are put off, or of files that are gone. Of each kind of
+    task there are `tasks`, if that is given."""
     queued = max(200, count // _QUEUED_SHARE)
     fids = f"from generate_series({base + 1}, {base + queued}) n"
     beyond = 10 * (base + count)
