@@ -1,10 +1,12 @@
 # What people type. Needs make and Python 3.10 or newer, no compiler.
 #   make run [ARGS=--once]   make test   make lint   make bench   make doc   make clean
+#   make bench ARGS=growth SCALE=10000000
 # Another interpreter: make PYTHON=python3.12 test
 
 PYTHON = python3
 VENV = .venv
 ARGS =
+SCALE =
 
 # Everything below names paths relative to this folder, which may have blanks in its name.
 BIN = $(VENV)/bin
@@ -30,7 +32,7 @@ lint: $(VENV)/.installed $(VENV)/.lint-extra
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed $(VENV)/.test-extra
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(if $(SCALE),--scale $(SCALE)) $(ARGS)
 
 coverage: $(VENV)/.installed $(VENV)/.test-extra
 	@rm -f .coverage .coverage.*

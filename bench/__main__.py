@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, reaping, replicating, rows
+from bench import checks, growth, reaping, replicating, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -20,6 +20,9 @@ from test.functional.postgresql import PostgreSQL
 SECONDS, QUICK_SECONDS = 5.0, 1.0
 #: Files that the reading rows read.
 STORED_FILES, QUICK_STORED_FILES = 5000, 1200
+
+#: With more keys the database gets more memory.
+LARGE_SCALE = 1_000_000
 
 Measuring = Callable[[Bench], "Row | list[Row]"]
 
@@ -38,6 +41,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "node_put": rows.node_puts,
     "large": rows.large,
     "native": rows.native,
+    "growth": growth.growth,
     "memory": rows.memory,
 }
 
@@ -46,16 +50,23 @@ def main(arguments: list[str]) -> int:
     """Measure what was asked for; returns 1 if a row could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench")
     parser.add_argument("--quick", action="store_true", help="a fifth of the time")
+    parser.add_argument(
+        "--scale", type=int, default=0, metavar="KEYS", help="keys for the row growth"
+    )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(MEASUREMENTS))
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.rows) - set(MEASUREMENTS))
     if unknown:
         parser.error(f"there is no row {unknown[0]}: choose from {list(MEASUREMENTS)}")
+    if options.scale and not growth.MIN_SCALE <= options.scale <= growth.MAX_SCALE:
+        parser.error(f"--scale: {growth.MIN_SCALE:,} to {growth.MAX_SCALE:,}")
     chosen = [name for name in MEASUREMENTS if name in (options.rows or MEASUREMENTS)]
     if "generator" not in chosen:
         chosen.insert(0, "generator")
     scratch = Path(tempfile.mkdtemp(prefix="koboldfs-bench-scratch-"))
-    server = PostgreSQL(fsync=True, shared_buffers="512MB")
+    # Random keys are put into an index that does not fit into less.
+    buffers = "2GB" if options.scale > LARGE_SCALE else "512MB"
+    server = PostgreSQL(fsync=True, shared_buffers=buffers, max_wal_size="4GB")
     server.start()
     subject = Subject(server)
     measured: list[Row] = []
@@ -63,7 +74,8 @@ def main(arguments: list[str]) -> int:
     try:
         subject.start()
         bench = Bench(
-            QUICK_SECONDS if options.quick else SECONDS, server, subject, scratch
+            QUICK_SECONDS if options.quick else SECONDS,
+            *(server, subject, scratch, options.scale),
         )
         count = QUICK_STORED_FILES if options.quick else STORED_FILES
         bench.stored = rows.store(bench, subject, "kept/", count)

@@ -38,6 +38,8 @@ class Bench:
     server: PostgreSQL
     subject: Subject
     scratch: Path
+    #: Keys of the large database of the rows about growth; 0 for the everyday number.
+    scale: int = 0
     limit: dict[str, float] = field(factory=dict)
     stored: list[str] = field(factory=list)
 

@@ -331,7 +331,7 @@ class ITasks(Interface):
         """Up to `limit` entries above `logid`, ascending."""
 
     def clear_events() -> Awaitable[None]:
-        """Empty the log."""
+        """Empty the log, in several transactions if it is long."""
 
     def tally(
         after_logid: int, older_than_seconds: int

@@ -32,9 +32,15 @@ class Database:
             made_by_mogilefs=False, created_now=False, schema_version=17
         )
         self._runner = runner
-        self._clock = clock
+        self.clock = clock
         self._deadline_seconds = deadline_seconds
         self._batches: list[Batch[Any, Any]] = []
+
+    @property
+    def walks_devices(self) -> bool:
+        """Whether an index has the copies of a device in order of their fids."""
+        theirs = self.estate.made_by_mogilefs and self.sql.tongue.name == "postgresql"
+        return not theirs
 
     def steps(
         self, function: Callable[[Statements, Sequence[Q]], Steps[list[R]]]
@@ -45,7 +51,7 @@ class Database:
 
     def batch(self, kind: Kind[Q, R]) -> Batch[Q, R]:
         """A new gathering point."""
-        batch = Batch(kind, self._runner, self._clock, self._deadline_seconds)
+        batch = Batch(kind, self._runner, self.clock, self._deadline_seconds)
         self._batches.append(batch)
         return batch
 

@@ -112,16 +112,19 @@ class Store:
                 " innodb_flush_log_at_trx_commit = 1"
             )
         estate = self._database.estate
-        if estate.folds_keys or not estate.keeps_task_args:
+        if self.made_by_mogilefs:
             self._database.sql = self._database.sql.as_found(
-                folds_keys=estate.folds_keys, keeps_task_args=estate.keeps_task_args
+                folds_keys=estate.folds_keys,
+                keeps_task_args=estate.keeps_task_args,
+                sorts_keys=estate.sorts_keys,
             )
-        if self.made_by_mogilefs and self.engine == "postgresql":
-            self._log.info(
-                "this database was made by MogileFS; if its collation is not C, listing"
-                " keys is faster with: CREATE INDEX CONCURRENTLY kobold_file_dkey"
-                ' ON file (dmid, dkey COLLATE "C")'
-            )
+            if self.engine == "postgresql" and estate.sorts_keys:
+                self._log.info(
+                    "this database does not sort keys by their bytes: every page of a"
+                    " list of keys sorts all keys of its domain, unless there is an"
+                    " index made with: CREATE INDEX CONCURRENTLY kobold_file_dkey"
+                    ' ON file (dmid, dkey COLLATE "C")'
+                )
 
     def stop(self) -> Deferred[None]:
         """Let what is under way finish where that is quick, and disconnect. Requests

@@ -23,6 +23,7 @@ from koboldfs.model.entities import Deletion, DeletionDone, Replication, Replica
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_queues as work
 from koboldfs.store.database import Database
+from koboldfs.store.looks import Outset
 from koboldfs.store.steps import Steps
 
 T = TypeVar("T")
@@ -48,6 +49,10 @@ class Queues:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._replications = Outset(database.clock)
+        self._deletions = Outset(database.clock)
+        #: Of dead devices that have more, up to which fid they were reaped.
+        self._reaped: dict[int, int] = {}
 
     # --- replication
 
@@ -57,12 +62,15 @@ class Queues:
         """See `IQueues.take_replications`."""
         if limit < 1:
             return succeed([])
-        return self._database.write(
-            "take_replications",
-            work.take_replications,
-            min(limit, MAX_TAKEN),
-            max(0, int(lease_seconds)),
-        )
+        count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
+        return Deferred.fromCoroutine(self._take_replications(count, lease))
+
+    async def _take_replications(self, limit: int, lease: int) -> list[Replication]:
+        look = self._replications.look(limit)
+        steps = work.take_replications
+        taken = await self._database.write("take_replications", steps, look, lease)
+        self._replications.looked(look)
+        return taken
 
     def keep_replications(
         self, fids: Sequence[int], lease_seconds: int
@@ -131,10 +139,9 @@ class Queues:
         if database.estate.made_by_mogilefs:
             moved = work.move_old_deletions
             await database.write("move_old_deletions", moved, min(limit, MAX_ROWS))
-        steps = work.take_deletions
-        taken, live = await database.write(
-            "take_deletions", steps, limit, lease_seconds
-        )
+        look, steps = self._deletions.look(limit), work.take_deletions
+        taken, live = await database.write("take_deletions", steps, look, lease_seconds)
+        self._deletions.looked(look)
         if live:
             self._log.critical(
                 "live files were queued for deletion and are kept: {fids}", fids=live
@@ -177,7 +184,22 @@ class Queues:
         """See `IQueues.reap`."""
         if limit < 1:
             return succeed(0)
-        return self._database.write("reap", work.reap, devid, min(limit, MAX_TAKEN))
+        return Deferred.fromCoroutine(self._reap(devid, min(limit, MAX_TAKEN)))
+
+    async def _reap(self, devid: int, limit: int) -> int:
+        """From where the last one ended: before that the index is full of what has
+        just gone. When nothing more comes, once more from the start."""
+        database, fids = self._database, list[int]()
+        if database.walks_devices:
+            after = self._reaped.pop(devid, 0)
+            fids = await database.write("reap", work.reap, devid, after, limit)
+            if after and not fids:
+                fids = await database.write("reap", work.reap, devid, 0, limit)
+            if fids:
+                self._reaped[devid] = fids[-1]
+        else:
+            fids = await database.write("reap", work.reap, devid, None, limit)
+        return len(fids)
 
     def lengths(self) -> Awaitable[Mapping[str, int]]:
         """See `IQueues.lengths`; counts stop at `statements_queues.COUNTED_ROWS`."""

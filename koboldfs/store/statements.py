@@ -29,14 +29,19 @@ class Statements(
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)
 
-    def as_found(self, *, folds_keys: bool, keeps_task_args: bool) -> Statements:
-        """The same, for a database to which different keys can be the same, or whose
-        `file_to_queue` has no column `arg` (schema 11 and 12)."""
+    def as_found(
+        self, *, folds_keys: bool, keeps_task_args: bool, sorts_keys: bool
+    ) -> Statements:
+        """The same, for a database to which different keys can be the same, whose
+        `file_to_queue` has no column `arg` (schema 11 and 12), or whose column of the
+        keys sorts by bytes by itself."""
         found = copy(self)
         found.folds_keys = folds_keys
         if not keeps_task_args:
             found.forget_task_args()
             found.queue_rows = found.queue_rows | found.bare_queue_rows
+        if not sorts_keys:
+            found.trust_key_order()
         return found
 
 

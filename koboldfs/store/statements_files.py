@@ -55,13 +55,6 @@ def located(files: FromClause, with_checksum: bool) -> Select[Any]:
     return select(*columns).select_from(source)
 
 
-def by_bytes(tongue: Tongue, key: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A key, to be compared and sorted by its bytes whatever the column's rule."""
-    if tongue.name == "postgresql":
-        return key.collate("C")
-    return key
-
-
 def asked_again() -> dict[str, ColumnElement[Any]]:
     """What becomes of a queue row when its file's replication is asked for again."""
     flags = file_to_replicate.c.flags
@@ -136,6 +129,8 @@ class FileStatements:
 
     #: Whether to the column of the keys different ones can be the same.
     folds_keys = False
+    #: Whether that column may sort by another rule than by bytes (PostgreSQL).
+    sorts_keys = True
 
     def __init__(self, tongue: Tongue) -> None:
         self.tongue = tongue
@@ -173,8 +168,16 @@ class FileStatements:
             select(file_on.c.fid, file_on.c.devid).where(file_on.c.fid.in_(fids))
         )
 
+    def trust_key_order(self) -> None:
+        """The column sorts by bytes. An index is found only by who names the column's
+        own collation, and a column that MogileFS made has none that has a name."""
+        self.sorts_keys = False
+        self._listings(self.tongue)
+
     def _listings(self, tongue: Tongue) -> None:
-        key = by_bytes(tongue, file.c.dkey)
+        key: ColumnElement[Any] = file.c.dkey
+        if self.sorts_keys and tongue.name == "postgresql":
+            key = key.collate("C")
         beyond = and_(
             file.c.dmid == bindparam("dmid"),
             key >= bindparam("low"),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Integer,
+    Select,
     Table,
     and_,
     bindparam,
@@ -43,6 +45,26 @@ EXPIRY_WINDOW_ROWS = 10_000
 _DELAY = bindparam("delay", type_=Integer)
 
 
+def due_rows(table: Table, *columns: Any) -> Select[Any]:
+    """Up to a limit of rows that are due and that nobody else is taking, oldest first:
+    the columns, and for how many seconds they have been due."""
+    when = table.c.nexttry
+    due = (when <= unix_now(), when < literal_column(str(END_OF_TIME)))
+    return free_rows(table, *columns).where(*due).order_by(when)
+
+
+def free_rows(table: Table, *columns: Any) -> Select[Any]:
+    """As `due_rows`, due or not, in any order."""
+    late = unix_now() - table.c.nexttry
+    return select(*columns, late).limit(LIMIT).with_for_update(skip_locked=True)
+
+
+def recent(when: Any) -> ColumnElement[bool]:
+    """Whether a time is one of the last `age` seconds."""
+    since: ColumnElement[bool] = when >= unix_now() - bindparam("age", type_=Integer)
+    return since
+
+
 class QueueStatements:
     """Compiled for one dialect."""
 
@@ -52,15 +74,11 @@ class QueueStatements:
         self._deletions(tongue)
         self._chores(tongue)
 
-    def _due(self, table: Table, *columns: str) -> Phrase:
+    def _due(self, table: Table, *columns: str) -> tuple[Phrase, Phrase]:
+        """All that is due, and what became so lately (see `looks`)."""
         when = table.c.nexttry
-        return self.tongue.phrase(
-            select(*(table.c[name] for name in columns))
-            .where(when <= unix_now(), when < literal_column(str(END_OF_TIME)))
-            .order_by(when)
-            .limit(LIMIT)
-            .with_for_update(skip_locked=True)
-        )
+        some = due_rows(table, *(table.c[name] for name in columns))
+        return self.tongue.phrase(some), self.tongue.phrase(some.where(recent(when)))
 
     def _replications(self, tongue: Tongue) -> None:
         queue = file_to_replicate
@@ -68,7 +86,15 @@ class QueueStatements:
         in_work: Any = literal_column(str(IN_WORK))
         again: Any = literal_column(str(ASKED_AGAIN))
         free: Any = literal_column("0")
-        self.due_replications = self._due(queue, "fid", "failcount", "fromdevid")
+        columns = ("fid", "failcount", "fromdevid")
+        self.due_replications, self.recent_replications = self._due(queue, *columns)
+        # Not along the index of the times, at whose beginning they all would be.
+        at_once = queue.c.nexttry + free == free
+        self.new_replications = tongue.phrase(
+            free_rows(queue, *(queue.c[name] for name in columns))
+            .where(at_once, queue.c.fid >= bindparam("fid"))
+            .order_by(queue.c.fid)
+        )
         self.lease_replications = tongue.phrase(
             queue.update()
             .values(nexttry=unix_now() + _DELAY, flags=in_work)
@@ -125,7 +151,7 @@ class QueueStatements:
     def _deletions(self, tongue: Tongue) -> None:
         queue = file_to_delete2
         in_fids = queue.c.fid.in_(listed("fids"))
-        self.due_deletions = self._due(queue, "fid", "failcount")
+        self.due_deletions, self.recent_deletions = self._due(queue, "fid", "failcount")
         self.lease_deletions = tongue.phrase(
             queue.update().values(nexttry=unix_now() + _DELAY).where(in_fids)
         )
@@ -180,11 +206,10 @@ class QueueStatements:
             .order_by(tempfile.c.fid)
             .with_for_update(skip_locked=True)
         )
-        self.copies_on = tongue.phrase(
-            select(file_on.c.fid)
-            .where(file_on.c.devid == bindparam("devid"))
-            .limit(LIMIT)
-        )
+        here = select(file_on.c.fid).where(file_on.c.devid == bindparam("devid"))
+        self.copies_on = tongue.phrase(here.limit(LIMIT))
+        later = here.where(file_on.c.fid > bindparam("fid"))
+        self.copies_beyond = tongue.phrase(later.order_by(file_on.c.fid).limit(LIMIT))
 
         def capped(table: Table) -> object:
             some = (

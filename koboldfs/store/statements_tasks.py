@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Integer, bindparam, func, literal_column, select
 
-from koboldfs.model.entities import END_OF_TIME
 from koboldfs.store.phrases import Phrase, Tongue, listed, unix_now
 from koboldfs.store.schema import (
     checksum,
@@ -16,6 +15,7 @@ from koboldfs.store.schema import (
     fsck_log,
 )
 from koboldfs.store.statements_files import FILE_COLUMNS, LIMIT, located
+from koboldfs.store.statements_queues import due_rows, recent
 
 _DELAY = bindparam("delay", type_=Integer)
 
@@ -41,22 +41,16 @@ class TaskStatements:
             new = {"nexttry": unix_now(), "failcount": 0, "flags": 0}
             return tongue.insert_new(queue, "fid", "devid", "type", *columns, **new)
 
-        def due(arg: Any) -> Phrase:
-            return tongue.phrase(
-                select(queue.c.fid, queue.c.devid, arg, queue.c.failcount)
-                .where(
-                    of_kind,
-                    queue.c.nexttry <= unix_now(),
-                    queue.c.nexttry < literal_column(str(END_OF_TIME)),
-                )
-                .order_by(queue.c.nexttry)
-                .limit(LIMIT)
-                .with_for_update(skip_locked=True)
-            )
+        def due(arg: Any) -> tuple[Phrase, Phrase]:
+            """All, and what became so lately (see `looks`)."""
+            columns = (queue.c.fid, queue.c.devid, arg, queue.c.failcount)
+            when = queue.c.nexttry
+            some = due_rows(queue, *columns).where(of_kind)
+            return tongue.phrase(some), tongue.phrase(some.where(recent(when)))
 
-        self.queue_tasks, self.due_tasks = queued("arg"), due(queue.c.arg)
-        self.queue_bare_tasks = queued()
-        self.due_bare_tasks = due(literal_column("NULL"))
+        self.queue_tasks, self.queue_bare_tasks = queued("arg"), queued()
+        self.due_tasks, self.recent_tasks = due(queue.c.arg)
+        self.due_bare_tasks, self.recent_bare_tasks = due(literal_column("NULL"))
         self.lease_tasks = tongue.phrase(
             queue.update().values(nexttry=unix_now() + _DELAY).where(*those)
         )
@@ -81,6 +75,7 @@ class TaskStatements:
         """Do without the column `arg`."""
         self.keeps_task_args = False
         self.queue_tasks, self.due_tasks = self.queue_bare_tasks, self.due_bare_tasks
+        self.recent_tasks = self.recent_bare_tasks
 
     def _walks(self, tongue: Tongue) -> None:
         columns = [file.c[name] for name in FILE_COLUMNS]
@@ -122,7 +117,13 @@ class TaskStatements:
             .order_by(log.c.logid)
             .limit(LIMIT)
         )
-        self.clear_events = tongue.phrase(log.delete())
+        some = select(log.c.logid).where(later).order_by(log.c.logid).limit(LIMIT)
+        self.end_of_events = tongue.phrase(
+            select(func.max(some.subquery("some").c.logid))
+        )
+        self.clear_events = tongue.phrase(
+            log.delete().where(later, log.c.logid <= bindparam("last"))
+        )
         self.last_event = tongue.phrase(select(func.max(log.c.logid)).where(settled))
         self.count_events = tongue.phrase(
             select(log.c.evcode, func.count())

@@ -28,6 +28,19 @@ _TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type = 'table'",
     "mysql": "SHOW TABLES",
 }
+#: The collation of the column of the keys: that of the database if it has no own one.
+#: "C" stands for all that PostgreSQL has built in: these go by bytes, too.
+_KEY_COLLATIONS = {
+    "postgresql": "SELECT CASE WHEN c.collname <> 'default' THEN c.collname"
+    " WHEN to_json(d) ->> 'datlocprovider' = 'b' THEN 'C'"
+    " WHEN to_json(d) ->> 'datlocprovider' = 'i' THEN 'ICU' ELSE d.datcollate END"
+    " FROM pg_catalog.pg_attribute AS a JOIN pg_catalog.pg_collation AS c"
+    " ON c.oid = a.attcollation, pg_catalog.pg_database AS d"
+    " WHERE a.attrelid = CAST('file' AS regclass) AND a.attname = 'dkey'"
+    " AND d.datname = current_database()",
+    "mysql": "SELECT COLLATION_NAME FROM information_schema.COLUMNS WHERE"
+    " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'file' AND COLUMN_NAME = 'dkey'",
+}
 #: Number of the advisory lock that a tracker holds while it makes the schema.
 _SCHEMA_LOCK = 0x6B6F626F6C64
 #: How long a tracker waits on MySQL for another that makes the schema.
@@ -48,7 +61,9 @@ class TopologyStatements:
         self.tables = tongue.phrase(text(_TABLES[tongue.name]))
         self.lock_schema: Statement | None = None
         self.unlock_schema: Statement | None = None
-        self.key_collation: Statement | None = None
+        self.key_collation: Phrase | None = None
+        if tongue.name in _KEY_COLLATIONS:
+            self.key_collation = tongue.phrase(text(_KEY_COLLATIONS[tongue.name]))
         #: Says whether a COMMIT is on the disk when it is answered (1: it is).
         self.flushing: Statement | None = None
         if tongue.name == "postgresql":
@@ -63,11 +78,6 @@ class TopologyStatements:
             )
             self.unlock_schema = Statement(f"SELECT RELEASE_LOCK({lock})")
             self.flushing = Statement("SELECT @@global.innodb_flush_log_at_trx_commit")
-            self.key_collation = Statement(
-                "SELECT COLLATION_NAME FROM information_schema.COLUMNS WHERE"
-                " TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'file'"
-                " AND COLUMN_NAME = 'dkey'"
-            )
 
     def _small_tables(self, tongue: Tongue) -> None:
         self.hosts = tongue.phrase(select(host).order_by(host.c.hostid))

@@ -22,8 +22,14 @@ from koboldfs.model.entities import (
 from koboldfs.model.fid import MAX_FID
 from koboldfs.store import transactions_tasks as work
 from koboldfs.store.database import Database
+from koboldfs.store.looks import Outset
 from koboldfs.store.queues import MAX_ROWS, MAX_TAKEN
 from koboldfs.store.steps import Steps
+
+#: Events that one transaction forgets: all of a long log would take minutes.
+CLEARED_ROWS = 10_000
+#: Transactions of one `clear_events`; with the rows of each, a hundred million.
+MAX_CLEARINGS = 10_000
 
 
 @implementer(ITasks)
@@ -32,6 +38,8 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: By kind of task, of which there are two.
+        self._outsets: dict[int, Outset] = {}
 
     def queue_tasks(
         self, kind: int, rows: Sequence[tuple[int, int | None, str | None]]
@@ -46,7 +54,15 @@ class Tasks:
         if limit < 1:
             return succeed([])
         count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
-        return self._database.write("take_tasks", work.take_tasks, kind, count, lease)
+        return Deferred.fromCoroutine(self._take_tasks(kind, count, lease))
+
+    async def _take_tasks(self, kind: int, limit: int, lease: int) -> list[Task]:
+        if kind not in self._outsets:
+            self._outsets[kind] = Outset(self._database.clock)
+        look, steps = self._outsets[kind].look(limit), work.take_tasks
+        taken = await self._database.write("take_tasks", steps, kind, look, lease)
+        self._outsets[kind].looked(look)
+        return taken
 
     def keep_tasks(
         self, kind: int, fids: Sequence[int], lease_seconds: int
@@ -149,7 +165,16 @@ class Tasks:
 
     def clear_events(self) -> Awaitable[None]:
         """See `ITasks.clear_events`."""
-        return self._database.write("clear_events", work.clear_events)
+        return Deferred.fromCoroutine(self._clear_events())
+
+    async def _clear_events(self) -> None:
+        logid = 0
+        for _ in range(MAX_CLEARINGS):
+            logid = await self._database.write(
+                "clear_events", work.clear_events, logid, CLEARED_ROWS
+            )
+            if not logid:
+                break
 
     def tally(
         self, after_logid: int, older_than_seconds: int

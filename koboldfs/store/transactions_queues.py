@@ -9,7 +9,7 @@ queue row has locked it before looking for copies.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from koboldfs.model.entities import (
     CopyChange,
@@ -18,9 +18,11 @@ from koboldfs.model.entities import (
     Replication,
     ReplicationDone,
 )
+from koboldfs.store.looks import Look
+from koboldfs.store.phrases import Phrase
 from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
-from koboldfs.store.steps import Statement, Steps, quiet
+from koboldfs.store.steps import Row, Statement, Steps, quiet
 from koboldfs.store.transactions_files import devids_of, gathered
 
 #: A delay beyond this (ten years, in seconds) means: given up, never due by itself.
@@ -33,20 +35,39 @@ REAPED_DELAY_SECONDS = 1
 Done = TypeVar("Done", ReplicationDone, DeletionDone)
 
 
+def due(
+    look: Look, whole: Phrase, recent: Phrase, new: Phrase | None = None, **blanks: Any
+) -> Steps[list[Row]]:
+    """The rows of one look at a queue, oldest first."""
+    if look.whole:
+        rows = (yield whole(limit=look.limit, **blanks)).rows
+    else:
+        rows, left = [], look.limit
+        if new is not None and look.fid:
+            rows = (yield new(fid=look.fid, limit=left)).rows
+            left -= len(rows)
+        if left:
+            age = look.age_seconds
+            rows = [*rows, *(yield recent(age=age, limit=left, **blanks)).rows]
+    look.note(rows)
+    return rows
+
+
 def take_replications(
-    sql: Statements, limit: int, lease_seconds: int
+    sql: Statements, look: Look, lease_seconds: int
 ) -> Steps[list[Replication]]:
     """Lease due rows, oldest first, each with its file if it lives."""
-    due = yield sql.due_replications(limit=limit)
-    if not due.rows:
+    phrases = (sql.due_replications, sql.recent_replications, sql.new_replications)
+    rows = yield from due(look, *phrases)
+    if not rows:
         return []
-    fids = [row[0] for row in due.rows]
+    fids = [row[0] for row in rows]
     yield quiet(sql.lease_replications(delay=lease_seconds, fids=fids))
     reply = yield sql.find_fids(fids=fids)
     found = {one.file.fid: one for one in gathered(reply.rows)}
     return [
         Replication(fid, failcount, fromdevid, found.get(fid))
-        for fid, failcount, fromdevid in due.rows
+        for fid, failcount, fromdevid, _ in rows
     ]
 
 
@@ -166,14 +187,14 @@ def _make_due(sql: Statements, fids: list[int]) -> Steps[int]:
 
 
 def take_deletions(
-    sql: Statements, limit: int, lease_seconds: int
+    sql: Statements, look: Look, lease_seconds: int
 ) -> Steps[tuple[list[Deletion], list[int]]]:
     """Lease due rows; and the fids of those that are live files, against all rules:
     they are taken out of the queue and not handed to anybody."""
-    due = yield sql.due_deletions(limit=limit)
-    if not due.rows:
+    rows = yield from due(look, sql.due_deletions, sql.recent_deletions)
+    if not rows:
         return [], []
-    fids = [row[0] for row in due.rows]
+    fids = [row[0] for row in rows]
     reply = yield sql.live_fids(fids=fids)
     live = sorted(row[0] for row in reply.rows)
     if live:
@@ -188,7 +209,7 @@ def take_deletions(
         devids.setdefault(fid, []).append(devid)
     taken = [
         Deletion(fid, failcount, tuple(sorted(devids.get(fid, ()))))
-        for fid, failcount in due.rows
+        for fid, failcount, _ in rows
         if fid not in live
     ]
     return taken, live
@@ -258,12 +279,18 @@ def expire_uploads(sql: Statements, age_seconds: int, limit: int) -> Steps[int]:
     return len(devids)
 
 
-def reap(sql: Statements, devid: int, limit: int) -> Steps[int]:
-    """Forget copies on a dead device and queue their files for replication."""
-    reply = yield sql.copies_on(devid=devid, limit=limit)
+def reap(
+    sql: Statements, devid: int, after_fid: int | None, limit: int
+) -> Steps[list[int]]:
+    """Forget copies on a dead device and queue their files for replication: those with
+    the lowest fids above `after_fid`, or any. Returns the fids, ascending."""
+    if after_fid is None:
+        reply = yield sql.copies_on(devid=devid, limit=limit)
+    else:
+        reply = yield sql.copies_beyond(devid=devid, fid=after_fid, limit=limit)
     fids = sorted({row[0] for row in reply.rows})
     if not fids:
-        return 0
+        return []
     live = yield sql.lock_fids(fids=fids)
     lost = [row[0] for row in live.rows]
     rows = [{"fid": fid, "delay": REAPED_DELAY_SECONDS} for fid in lost]
@@ -272,7 +299,7 @@ def reap(sql: Statements, devid: int, limit: int) -> Steps[int]:
         sql.recount(fids=lost) if lost else None,
         sql.queue_again.rows(rows),
     )
-    return len(fids)
+    return fids
 
 
 def lengths(sql: Statements) -> Steps[dict[str, int]]:

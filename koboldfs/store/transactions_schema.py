@@ -32,6 +32,8 @@ class Estate:
     schema_version: int
     #: Whether different keys can be the same to the database.
     folds_keys: bool = False
+    #: Whether it may sort keys by another rule than by their bytes (PostgreSQL).
+    sorts_keys: bool = True
     #: Whether `file_to_queue` has the column `arg`.
     keeps_task_args: bool = True
     #: Whether a COMMIT is on the disk when it is answered.
@@ -109,11 +111,13 @@ def _prepared(sql: Statements, our_version: str) -> Steps[Estate]:
     yield quiet(*made)
     yield from push_sequence(sql)
     made_by_mogilefs = not new and created is None
+    collation = (yield from _key_collation(sql)) if made_by_mogilefs else None
     return Estate(
         made_by_mogilefs=made_by_mogilefs,
         created_now=new,
         schema_version=SCHEMA_VERSION if version is None else version,
-        folds_keys=made_by_mogilefs and (yield from _folds_keys(sql)),
+        folds_keys=sql.tongue.name == "mysql" and _folds_keys(collation),
+        sorts_keys=collation not in ("C", "POSIX"),
         keeps_task_args=new
         or "file_to_queue" not in present
         or version >= TASK_ARG_SCHEMA_VERSION,  # type: ignore[operator]
@@ -132,12 +136,16 @@ def _versions(sql: Statements, in_use: bool) -> Steps[tuple[int | None, str | No
     return int(text), reply.rows[0][0] if reply.rows else None
 
 
-def _folds_keys(sql: Statements) -> Steps[bool]:
-    """Whether the column's collation tells all keys apart: those of ``_bin`` do, but
-    most of them do not look at blanks at the end."""
+def _key_collation(sql: Statements) -> Steps[str | None]:
     if sql.key_collation is None:
-        return False
-    reply = yield sql.key_collation
+        return None
+    reply = yield sql.key_collation()
     collation = reply.rows[0][0] if reply.rows else None
+    return None if collation is None else str(collation)
+
+
+def _folds_keys(collation: str | None) -> bool:
+    """Whether keys may be the same to MySQL. Those of ``_bin`` tell all keys apart, but
+    most of them do not look at blanks at the end."""
     exact = ("_nopad_bin", "_0900_bin")
-    return collation is not None and not str(collation).endswith(exact)
+    return collation is not None and not collation.endswith(exact)

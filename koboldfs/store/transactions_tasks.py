@@ -17,12 +17,13 @@ from koboldfs.model.entities import (
     Task,
     TaskDone,
 )
+from koboldfs.store.looks import Look
 from koboldfs.store.phrases import Phrase
 from koboldfs.store.schema import LAST_FAILCOUNT
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Statement, Steps, quiet
 from koboldfs.store.transactions_files import checksum_of, gathered
-from koboldfs.store.transactions_queues import removals
+from koboldfs.store.transactions_queues import due, removals
 
 #: A task is put off for ten years at the most: `nexttry` must fit its column.
 LONGEST_DELAY_SECONDS = 315_360_000
@@ -49,19 +50,19 @@ def queue_tasks(
 
 
 def take_tasks(
-    sql: Statements, kind: int, limit: int, lease_seconds: int
+    sql: Statements, kind: int, look: Look, lease_seconds: int
 ) -> Steps[list[Task]]:
     """Lease due rows, oldest first, each with its file if it lives."""
-    due = yield sql.due_tasks(kind=kind, limit=limit)
-    if not due.rows:
+    rows = yield from due(look, sql.due_tasks, sql.recent_tasks, kind=kind)
+    if not rows:
         return []
-    fids = [row[0] for row in due.rows]
+    fids = [row[0] for row in rows]
     yield quiet(sql.lease_tasks(kind=kind, delay=lease_seconds, fids=fids))
     reply = yield sql.find_fids(fids=fids)
     found = {one.file.fid: one for one in gathered(reply.rows)}
     return [
         Task(kind, fid, devid, arg, failcount, found.get(fid))
-        for fid, devid, arg, failcount in due.rows
+        for fid, devid, arg, failcount, _ in rows
     ]
 
 
@@ -249,9 +250,15 @@ def events_after(sql: Statements, logid: int, limit: int) -> Steps[list[FsckLogR
     ]
 
 
-def clear_events(sql: Statements) -> Steps[None]:
-    """Empty the log."""
-    yield quiet(sql.clear_events())
+def clear_events(sql: Statements, after_logid: int, limit: int) -> Steps[int]:
+    """Forget a page of the log; returns where it ended, or 0 if there was none. The
+    next one begins there: before it the index is full of what has just gone."""
+    reply = yield sql.end_of_events(logid=after_logid, limit=limit)
+    last = reply.rows[0][0]
+    if last is None:
+        return 0
+    yield quiet(sql.clear_events(logid=after_logid, last=last))
+    return int(last)
 
 
 def tally(

@@ -9,9 +9,16 @@ from zope.interface.verify import verifyObject
 
 from koboldfs.interfaces import IQueues
 from koboldfs.model.entities import Checksum, Closing, DeletionDone, ReplicationDone
+from koboldfs.store import looks
 from test.contract.store import OURS, StoreContract
 
 LEASE_SECONDS = 1000
+
+
+def slowly(case: Any) -> None:
+    """Have every whole look at a queue count as slow: there will be but one."""
+    case.patch(looks, "SLOW_SECONDS", -1)
+    case.patch(looks, "REST_TIMES", 10**9)
 
 
 class QueuesContract(StoreContract):
@@ -63,6 +70,27 @@ class QueuesContract(StoreContract):
         await self.pass_time(11)
         (row,) = await other.take_replications(10, LEASE_SECONDS)
         self.assertEqual(row.fid, fid)
+
+    async def test_slow_looks(self: Any) -> None:
+        """Where a look at the whole queue takes long, what is new is found without."""
+        slowly(self)
+        queues = self.store.queues
+        first = await self.stored(1, "first")
+        self.assertEqual([row.fid for row in await self.taken()], [first])
+        self.assertEqual(await self.deletions(), {})
+        fids = [await self.stored(1, key) for key in "abc"]
+        taken = [row.fid for n in (1, 2, 9) for row in await self.taken(n)]
+        self.assertEqual(taken, fids)
+        await self.finish(ReplicationDone(fids[1]), ReplicationDone(fids[0], (), (), 5))
+        self.assertEqual(await self.taken(), [])
+        fid = await self.stored(1, "d")
+        await self.pass_time(6)
+        self.assertEqual([row.fid for row in await self.taken()], [fid, fids[0]])
+        await self.store.files.delete(1, "a")
+        self.assertEqual(await self.deletions(), {fids[0]: (1,)})
+        await queues.finish_deletions([DeletionDone(fids[0], (), 30)])
+        await self.pass_time(31)
+        self.assertEqual(await self.deletions(), {fids[0]: (1,)})
 
     async def test_workers_share(self) -> None:
         """Two trackers that take at once never get the same row, and get all."""

@@ -16,6 +16,8 @@ from koboldfs.model.entities import (
     ReplicationDone,
     TaskDone,
 )
+from koboldfs.store import tasks as tasks_of_store
+from test.contract.queues import slowly
 from test.contract.store import OURS, THEIRS, StoreContract
 
 LEASE_SECONDS = 1000
@@ -113,6 +115,19 @@ class TasksContract(StoreContract):
         self.assertEqual(await self.taken(), [])
         await self.pass_time(11)
         self.assertEqual([(r.fid, r.failcount) for r in await self.taken()], [(5, 2)])
+
+    async def test_slow_looks(self) -> None:
+        """Where a look at the whole queue takes long, what is new is found without."""
+        slowly(self)
+        tasks = self.store.tasks
+        self.assertEqual(await self.taken(), [])
+        await tasks.queue_tasks(FSCK_TASK, [(5, None, None), (6, None, None)])
+        await tasks.queue_tasks(REBALANCE_TASK, [(7, None, None)])
+        self.assertEqual([row.fid for row in await self.taken()], [5, 6])
+        await tasks.finish_tasks(FSCK_TASK, [TaskDone(5), TaskDone(6, 60.0, 1)])
+        self.assertEqual(await self.taken(), [])
+        await self.pass_time(61)
+        self.assertEqual([row.fid for row in await self.taken()], [6])
 
     async def test_many_tasks(self) -> None:
         """More rows than one statement takes are queued, finished and dropped."""
@@ -360,6 +375,7 @@ class TasksContract(StoreContract):
         after = await tasks.tally(log[0].logid, 0)
         self.assertEqual(after[1], {"MISS": 1, "REPL": 1})
         self.assertEqual(await tasks.tally(0, 1000), (0, {}))
+        self.patch(tasks_of_store, "CLEARED_ROWS", 2)
         await tasks.clear_events()
         self.assertEqual(await tasks.events_after(0, 9), [])
         self.assertEqual(await tasks.tally(last.logid, 0), (last.logid, {}))

@@ -13,7 +13,7 @@ from koboldfs.store.queues import MAX_ROWS, Queues
 from koboldfs.store.transactions_queues import HASTEN_ROWS
 from koboldfs.store.transactions_schema import Estate
 from test.unit.store.fake_runner import scripted
-from test.unit.store.play import rows
+from test.unit.store.play import POSTGRES, rows
 
 
 class Slices(SynchronousTestCase):
@@ -62,6 +62,30 @@ class Slices(SynchronousTestCase):
         self.runner.replies = [[full], [full], [rows((1,))]]
         count = self.result(self.queues.hasten_replications())
         self.assertEqual(count, 2 * HASTEN_ROWS + 1)
+
+    def reaped(self, *replies: Any) -> tuple[int, list[tuple[Any, ...]]]:
+        """What a call of `reap` returned, and what its transactions asked first."""
+        before = len(self.runner.played)
+        self.runner.replies = list(replies)
+        count = self.result(self.queues.reap(7, 2))
+        return count, [one.asked[0].params[:3] for one in self.runner.played[before:]]
+
+    def test_reap(self) -> None:
+        """It goes on where it was, and at the end looks at the beginning again, for
+        copies that were recorded late."""
+        full = [rows((4,), (6,)), rows()]
+        self.assertEqual(self.reaped(full), (2, [(7, 0, 2)]))
+        found = self.reaped([rows()], [rows((5,)), rows()])
+        self.assertEqual(found, (1, [(7, 6, 2), (7, 0, 2)]))
+        self.assertEqual(self.reaped([rows()], [rows()]), (0, [(7, 5, 2), (7, 0, 2)]))
+        self.assertEqual(self.reaped([rows()]), (0, [(7, 0, 2)]))
+
+    def test_reap_without_order(self) -> None:
+        """MogileFS's index on PostgreSQL has the device alone: any copies will do."""
+        estate = Estate(made_by_mogilefs=True, created_now=False, schema_version=17)
+        self.database.estate = estate
+        self.database.sql = POSTGRES
+        self.assertEqual(self.reaped([rows((4,)), rows()]), (1, [(7, 2)]))
 
     def test_live_file_in_the_delete_queue(self) -> None:
         """It is kept, and somebody is told."""

@@ -120,7 +120,9 @@ class Folded(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Its statements."""
-        self.sql = MYSQL.as_found(folds_keys=True, keeps_task_args=True)
+        self.sql = MYSQL.as_found(
+            folds_keys=True, keeps_task_args=True, sorts_keys=True
+        )
 
     def test_found(self) -> None:
         """A key that is spelled otherwise means the file that was found."""

@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.model.entities import Checksum, DeletionDone, ReplicationDone
 from koboldfs.store import transactions_queues as work
+from koboldfs.store.looks import Look
 from test.unit.store.play import SQLITE, play, rows
 
 
@@ -17,8 +18,10 @@ class Replications(SynchronousTestCase):
     def test_take(self) -> None:
         """Rows are leased in the order in which they were due."""
         located = rows((2, 1, "k", 3, 0, 1, 7, None, None))
-        due = rows((2, 0, None), (1, 3, 9))
-        played = play(work.take_replications(SQLITE, 10, 60), due, located)
+        due = rows((2, 0, None, 6), (1, 3, 9, 5))
+        played = play(
+            work.take_replications(SQLITE, Look(10, True, 0.0), 60), due, located
+        )
         self.assertEqual([one.fid for one in played.result], [2, 1])
         self.assertIsNone(played.result[1].located)
         self.assertEqual(
@@ -28,8 +31,27 @@ class Replications(SynchronousTestCase):
 
     def test_take_nothing(self) -> None:
         """Nothing is written when nothing is due."""
-        played = play(work.take_replications(SQLITE, 10, 60), rows())
+        played = play(work.take_replications(SQLITE, Look(10, True, 0.0), 60), rows())
         self.assertEqual((played.result, played.quiet), ([], []))
+
+    def test_take_what_is_new(self) -> None:
+        """Of a queue that is slow to look through: first what is due at once, from
+        where the last such row was found; then what became due since."""
+        look = Look(3, False, 0.0, age_seconds=70, fid=8)
+        new, recent = rows((9, 0, None, 2**30)), rows((2, 1, None, 7))
+        found = rows((2, 1, "k", 3, 0, 1, 7, None, None))
+        played = play(work.take_replications(SQLITE, look, 60), *(new, recent, found))
+        self.assertEqual([one.fid for one in played.result], [9, 2])
+        asked = [one.params for one in played.asked]
+        self.assertEqual(asked, [(8, 3, 0), (70, 2, 0), (9, 2)])
+        self.assertEqual(look.found, [(9, 2**30), (2, 7)])
+
+    def test_take_enough_that_is_new(self) -> None:
+        """When there is no room for more, no more is looked for."""
+        look = Look(1, False, 0.0, fid=1)
+        new = rows((9, 0, None, 2**30))
+        played = play(work.take_replications(SQLITE, look, 60), new, rows())
+        self.assertEqual(len(played.asked), 2)
 
     def test_finish(self) -> None:
         """Each row by what became of it."""
@@ -55,9 +77,11 @@ class Deletions(SynchronousTestCase):
 
     def test_take_never_hands_out_live_files(self) -> None:
         """A live file in the queue is taken out of it, and told."""
-        due = rows((1, 0), (2, 4))
+        due = rows((1, 0, 6), (2, 4, 5))
         copies = rows((2, 8), (2, 7))
-        played = play(work.take_deletions(SQLITE, 9, 60), due, rows((1,)), copies)
+        played = play(
+            work.take_deletions(SQLITE, Look(9, True, 0.0), 60), due, rows((1,)), copies
+        )
         taken, live = played.result
         self.assertEqual(live, [1])
         self.assertEqual([(one.fid, one.devids) for one in taken], [(2, (7, 8))])
@@ -66,7 +90,11 @@ class Deletions(SynchronousTestCase):
 
     def test_take_only_live_ones(self) -> None:
         """Nothing is leased when nothing is left."""
-        played = play(work.take_deletions(SQLITE, 9, 60), rows((1, 0)), rows((1,)))
+        played = play(
+            work.take_deletions(SQLITE, Look(9, True, 0.0), 60),
+            rows((1, 0, 6)),
+            rows((1,)),
+        )
         self.assertEqual(played.result, ([], [1]))
 
     def test_finish(self) -> None:
@@ -119,12 +147,12 @@ class Chores(SynchronousTestCase):
 
     def test_reap(self) -> None:
         """Only live files are queued; all copies on the device are forgotten."""
-        played = play(work.reap(SQLITE, 7, 10), rows((2,), (1,)), rows((2,)))
-        self.assertEqual(played.result, 2)
+        played = play(work.reap(SQLITE, 7, 0, 10), rows((2,), (1,)), rows((2,)))
+        self.assertEqual(played.result, [1, 2])
         self.assertEqual(played.quietly("DELETE FROM file_on"), [(7, 1, 2)])
         self.assertEqual(played.quietly("INSERT INTO file_to_replicate"), [(2, 1)])
-        played = play(work.reap(SQLITE, 7, 10), rows())
-        self.assertEqual((played.result, played.quiet), (0, []))
+        played = play(work.reap(SQLITE, 7, None, 10), rows())
+        self.assertEqual((played.result, played.quiet), ([], []))
 
     def test_old_queues(self) -> None:
         """Both older delete queues are emptied into the one in use."""

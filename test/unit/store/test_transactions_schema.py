@@ -54,6 +54,19 @@ class Preparing(SynchronousTestCase):
             self.assertEqual((estate.key_bytes, estate.devids_chars), (255, 60))
             self.assertEqual(estate.has_hashtype, version >= 15)
 
+    def test_key_collation(self) -> None:
+        """It is asked of MogileFS's databases: whether they sort keys by bytes
+        (PostgreSQL), and whether different keys are the same to them (MySQL)."""
+        theirs = [row for row in ALL if not row[0].startswith("kobold_")]
+        for collation, sorts in (("C", False), ("POSIX", False), ("en_US.utf8", True)):
+            lock, settings = rows((None,)), (rows(("17",)), rows())
+            played = play(
+                prepare(POSTGRES, "1.0"),
+                *(lock, rows(*theirs), *settings, rows((collation,))),
+            )
+            self.assertEqual(played.result.sorts_keys, sorts, collation)
+            self.assertFalse(played.result.folds_keys)
+
     def test_refused(self) -> None:
         """What we do not know is refused in one line, before anything is written."""
         for tables, settings in (
