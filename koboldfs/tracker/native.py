@@ -20,13 +20,13 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from koboldfs.shortcuts import run_now, send_now
 from koboldfs.tracker.native_body import Body, ClientLost
 from koboldfs.tracker.native_commands import (
     V1,
@@ -236,7 +236,7 @@ class NativeProtocol(Protocol):
             return
         self._running = entry.run.__name__
         self.factory.requests[self._running] += 1
-        Deferred.fromCoroutine(self._run(entry, request)).addErrback(self._defect)
+        run_now(self._run(entry, request), self._defect)
 
     async def _run(self, entry: Entry, request: Request) -> None:
         if entry is V1.get(request.command):
@@ -326,16 +326,20 @@ class NativeProtocol(Protocol):
             self.end()
 
     def _forget_transaction(self) -> None:
-        Deferred.fromCoroutine(self.session.abort()).addErrback(
-            lambda failure: self.log.failure("a transaction stays", failure=failure)
-        )
+        if self.session.transaction is not None:
+            run_now(
+                self.session.abort(),
+                lambda failure: self.log.failure(
+                    "a transaction stays", failure=failure
+                ),
+            )
 
     # --- Exchange
 
     def send(self, data: bytes) -> None:
         """See `Exchange`."""
         if not self._lost:
-            self.transport.write(data)
+            send_now(self.transport, data)
 
     def sized_body(self) -> Body:
         """See `Exchange`."""
