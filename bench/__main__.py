@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, reaping, rows
+from bench import checks, footprint, reaping, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -39,6 +39,9 @@ MEASUREMENTS: dict[str, Measuring] = {
     "large": rows.large,
     "native": rows.native,
     "memory": rows.memory,
+    "idle": footprint.idle_memory,
+    "start": footprint.starts,
+    "connections": footprint.connections,
 }
 
 

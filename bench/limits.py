@@ -93,10 +93,17 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 @contextlib.contextmanager
 def twisted_echo() -> Iterator[Address]:
     """A LineReceiver that sends every line back: what Twisted alone can do."""
+    with twisted_echo_process() as (_, address):
+        yield address
+
+
+@contextlib.contextmanager
+def twisted_echo_process() -> Iterator[tuple[int, Address]]:
+    """The same, with its process id."""
     port = free_port(ADDRESS)
-    with running(sys.executable, "-c", TWISTED_ECHO, str(port)):
+    with running(sys.executable, "-c", TWISTED_ECHO, str(port)) as process:
         wait_for((ADDRESS, port))
-        yield ADDRESS, port
+        yield process.pid, (ADDRESS, port)
 
 
 @contextlib.contextmanager
@@ -259,6 +266,14 @@ def resident_mb(pid: int) -> float:
     found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
+
+
+def private_mb(pid: int) -> float:
+    """Memory of a process that is its own, in MB, also what the system put elsewhere:
+    what grows by objects, and does not shrink while others need memory."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", text, re.MULTILINE)
+    return sum(map(int, found)) / 1024
 
 
 def bare_reactor_mb() -> float:
