@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from koboldfs.client.connecting import Backoff, Pulse, tcp_endpoint
 from koboldfs.errors import NodeFault, NodeUnreachable
-from koboldfs.shortcuts import send_now
+from koboldfs.sending import send
 from koboldfs.wire.sidechannel import (
     MAX_LINE_BYTES,
     Reply,
@@ -270,7 +270,7 @@ class _Lines(LineOnlyReceiver):
 
     def send(self, data: bytes) -> None:
         """Write whole lines."""
-        send_now(self.transport, data)
+        send(self.transport, data)
 
     def lineReceived(self, line: bytes) -> None:
         """One line, its LF taken off."""

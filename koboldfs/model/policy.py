@@ -16,7 +16,6 @@ both may work on one database without undoing each other's copies.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from random import Random
 
 from attrs import frozen
@@ -29,8 +28,6 @@ SATISFIED, TOO_MANY, COPY, WAIT = "satisfied", "too_many", "copy", "wait"
 #: A policy text is never longer (MogileFS's column) nor nested deeper.
 MAX_POLICY_CHARS = 255
 MAX_POLICY_DEPTH = 4
-#: Texts whose meaning is remembered: a cluster has one for some of its classes.
-REMEMBERED_POLICIES = 64
 
 
 @frozen
@@ -231,7 +228,6 @@ _NUMBERED: dict[str, type[MultipleHosts] | type[MultipleDevices]] = {
 }
 
 
-@lru_cache(maxsize=REMEMBERED_POLICIES)
 def parse_policy(text: str) -> Policy:
     """The policy that a text means; raises ValueError with a sentence if none."""
     if len(text) > MAX_POLICY_CHARS:

@@ -26,7 +26,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from koboldfs.shortcuts import run_now, send_now
+from koboldfs.running import run_now
+from koboldfs.sending import send
 from koboldfs.tracker.native_body import Body, ClientLost
 from koboldfs.tracker.native_commands import (
     V1,
@@ -339,7 +340,7 @@ class NativeProtocol(Protocol):
     def send(self, data: bytes) -> None:
         """See `Exchange`."""
         if not self._lost:
-            send_now(self.transport, data)
+            send(self.transport, data)
 
     def sized_body(self) -> Body:
         """See `Exchange`."""
