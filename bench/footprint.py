@@ -37,7 +37,8 @@ PIPELINED = 500
 STARTS = 3
 SETTLE_SECONDS = 1.0
 STUCK_SECONDS = 30.0
-GOAL = f"the goal, {IDLE_CONNECTIONS:,} connections"
+GOAL = "the goal"
+KEPT = f"the goal, {IDLE_CONNECTIONS:,} connections"
 POLL_SECONDS = 0.005
 #: Descriptors for the connections and what else there is.
 DESCRIPTORS = IDLE_CONNECTIONS + 2000
@@ -69,8 +70,8 @@ def idle_memory(bench: Bench) -> list[Row]:
         subject.stop()
     asked = f"memory, tracker after {count:,} requests"
     return [
-        Row("memory, idle tracker", idle, "MB", TRACKER_GOAL_MB, "the goal"),
-        Row(asked, later, "MB", TRACKER_GOAL_MB, "the goal"),
+        Row("memory, idle tracker", idle, "MB", TRACKER_GOAL_MB, GOAL),
+        Row(asked, later, "MB", TRACKER_GOAL_MB, GOAL),
     ]
 
 
@@ -101,16 +102,21 @@ def starts(bench: Bench) -> list[Row]:
             url = make_url() if make_url is not None else ""
             # The first one compiles the program and makes the database.
             _start(folder, url)
-            best = min(_start(folder, url) for _ in range(STARTS))
+            found = [_start(folder, url) for _ in range(STARTS)]
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         name = f"start to the first answer, {what}"
-        rows.append(Row(name, best * 1e3, "ms", START_GOAL_MS, "the goal"))
+        best, busy = (min(figures) * 1e3 for figures in zip(*found, strict=True))
+        rows.append(Row(name, best, "ms", START_GOAL_MS, GOAL))
+        rows.append(
+            Row(f"the same in processor time, {what}", busy, "ms", START_GOAL_MS, GOAL)
+        )
     return rows
 
 
-def _start(folder: Path, url: str) -> float:
-    """Seconds from the start of a tracker with a storage node to an answer."""
+def _start(folder: Path, url: str) -> tuple[float, float]:
+    """Seconds from the start of a tracker with a storage node to an answer, and how
+    long it had a processor until then (which others that are busy do not change)."""
     ports = Ports.free(["127.0.0.1"])
     arguments = [f"--domain={scripts.DOMAIN}", f"--data={folder / 'data'}"]
     if url:
@@ -122,7 +128,8 @@ def _start(folder: Path, url: str) -> float:
     began = time.monotonic()
     process = subprocess.Popen(node.command(), env=mine, stdin=subprocess.DEVNULL)
     try:
-        return _first_answer((node.address, ports.tracker), began) - began
+        answered = _first_answer((node.address, ports.tracker), began)
+        return answered - began, limits.processor_seconds(process.pid)
     finally:
         process.terminate()
         process.wait(STUCK_SECONDS)
@@ -166,7 +173,7 @@ def connections(bench: Bench) -> list[Row]:
         ),
     )
     rows = [
-        Row("idle connection, Twisted echo", twisted, "KB", CONNECTION_GOAL_KB, GOAL)
+        Row("idle connection, Twisted echo", twisted, "KB", CONNECTION_GOAL_KB, KEPT)
     ]
     for name, find, request, end in doors:
         subject = Subject(bench.server)
@@ -177,7 +184,7 @@ def connections(bench: Bench) -> list[Row]:
         finally:
             subject.stop()
         what = f"idle connection, {name}"
-        rows.append(Row(what, cost, "KB", CONNECTION_GOAL_KB, GOAL))
+        rows.append(Row(what, cost, "KB", CONNECTION_GOAL_KB, KEPT))
     return rows
 
 

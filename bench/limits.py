@@ -268,6 +268,12 @@ def resident_mb(pid: int) -> float:
     return int(found[1]) / 1024
 
 
+def processor_seconds(pid: int) -> float:
+    """How long a process has had a processor, in its own code and the system's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def private_mb(pid: int) -> float:
     """Memory of a process that is its own, in MB, also what the system put elsewhere:
     what grows by objects, and does not shrink while others need memory."""

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 STALL_SECONDS = 60.0
 #: A client that asks nothing is let go after this; pools keep connections for long.
 IDLE_SECONDS = 3600.0
+#: Replies to requests that were sent ahead are gathered, up to this size (bytes).
+REPLIES_BYTES = 64 * 1024
 #: Linux only: acknowledge at once, see `NativeProtocol._acknowledge`.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -80,6 +82,8 @@ class NativeProtocol(Protocol):
         self._body: Body | None = None
         self._download: Download | None = None
         self._advancing = False
+        self._replies: list[bytes] = []
+        self._replies_bytes = 0
         self._reading = True
 
     # --- events of the transport
@@ -175,6 +179,7 @@ class NativeProtocol(Protocol):
             self._reset(str(fault))
         finally:
             self._advancing = False
+            self._flush()
         self._update_reading()
 
     def _waits_for_client(self) -> bool:
@@ -338,9 +343,17 @@ class NativeProtocol(Protocol):
     # --- Exchange
 
     def send(self, data: bytes) -> None:
-        """See `Exchange`."""
-        if not self._lost:
-            send(self.transport, data)
+        """See `Exchange`; leaves when no further request can be begun."""
+        self._replies.append(data)
+        self._replies_bytes += len(data)
+        if not self._advancing or self._replies_bytes >= REPLIES_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        self._replies_bytes = 0
+        if replies and not self._lost:
+            send(self.transport, replies[0] if len(replies) == 1 else b"".join(replies))
 
     def sized_body(self) -> Body:
         """See `Exchange`."""
@@ -356,6 +369,7 @@ class NativeProtocol(Protocol):
 
     def download(self, head: bytes, digests: list[Any], *, chunked: bool) -> Download:
         """See `Exchange`."""
+        self._flush()
         self._download = Download(
             self.transport,
             head,
@@ -373,6 +387,7 @@ class NativeProtocol(Protocol):
         if self._running is None and not self._lost:
             self._closed = True
             self.active_at = self.factory.clock.seconds()
+            self._flush()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 
