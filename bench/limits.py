@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.exchange import Address
@@ -109,11 +109,18 @@ def twisted_echo_process() -> Iterator[tuple[int, Address]]:
 @contextlib.contextmanager
 def bare_echo() -> Iterator[Address]:
     """Epoll, recv, send and nothing else: what the load generator can do."""
+    with bare_server(bytes) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def bare_server(answer: Callable[[bytes], bytes]) -> Iterator[Address]:
+    """The same, but what is sent is what `answer` makes of each piece received."""
     port = free_port(ADDRESS)
     pid = os.fork()
     if pid == 0:
         try:
-            _serve_echo(port)
+            _serve_echo(port, answer)
         finally:
             os._exit(0)
     try:
@@ -124,7 +131,7 @@ def bare_echo() -> Iterator[Address]:
         os.waitpid(pid, 0)
 
 
-def _serve_echo(port: int) -> None:
+def _serve_echo(port: int, answer: Callable[[bytes], bytes] = bytes) -> None:
     server = socket.create_server((ADDRESS, port))
     epoll = select.epoll()
     epoll.register(server.fileno(), select.EPOLLIN)
@@ -138,7 +145,7 @@ def _serve_echo(port: int) -> None:
                 continue
             received = peers[descriptor].recv(65536)
             if received:
-                peers[descriptor].send(received)
+                peers[descriptor].send(answer(received))
             else:
                 epoll.unregister(descriptor)
                 peers.pop(descriptor).close()
