@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, growth, reaping, replicating, rows
+from bench import checks, footprint, growth, reaping, replicating, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -43,6 +43,9 @@ MEASUREMENTS: dict[str, Measuring] = {
     "native": rows.native,
     "growth": growth.growth,
     "memory": rows.memory,
+    "idle": footprint.idle_memory,
+    "start": footprint.starts,
+    "connections": footprint.connections,
 }
 
 

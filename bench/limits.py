@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.exchange import Address
@@ -93,20 +93,34 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 @contextlib.contextmanager
 def twisted_echo() -> Iterator[Address]:
     """A LineReceiver that sends every line back: what Twisted alone can do."""
+    with twisted_echo_process() as (_, address):
+        yield address
+
+
+@contextlib.contextmanager
+def twisted_echo_process() -> Iterator[tuple[int, Address]]:
+    """The same, with its process id."""
     port = free_port(ADDRESS)
-    with running(sys.executable, "-c", TWISTED_ECHO, str(port)):
+    with running(sys.executable, "-c", TWISTED_ECHO, str(port)) as process:
         wait_for((ADDRESS, port))
-        yield ADDRESS, port
+        yield process.pid, (ADDRESS, port)
 
 
 @contextlib.contextmanager
 def bare_echo() -> Iterator[Address]:
     """Epoll, recv, send and nothing else: what the load generator can do."""
+    with bare_server(bytes) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def bare_server(answer: Callable[[bytes], bytes]) -> Iterator[Address]:
+    """The same, but what is sent is what `answer` makes of each piece received."""
     port = free_port(ADDRESS)
     pid = os.fork()
     if pid == 0:
         try:
-            _serve_echo(port)
+            _serve_echo(port, answer)
         finally:
             os._exit(0)
     try:
@@ -117,7 +131,7 @@ def bare_echo() -> Iterator[Address]:
         os.waitpid(pid, 0)
 
 
-def _serve_echo(port: int) -> None:
+def _serve_echo(port: int, answer: Callable[[bytes], bytes] = bytes) -> None:
     server = socket.create_server((ADDRESS, port))
     epoll = select.epoll()
     epoll.register(server.fileno(), select.EPOLLIN)
@@ -131,7 +145,7 @@ def _serve_echo(port: int) -> None:
                 continue
             received = peers[descriptor].recv(65536)
             if received:
-                peers[descriptor].send(received)
+                peers[descriptor].send(answer(received))
             else:
                 epoll.unregister(descriptor)
                 peers.pop(descriptor).close()
@@ -265,6 +279,20 @@ def resident_mb(pid: int) -> float:
     found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """How long a process has had a processor, in its own code and the system's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def private_mb(pid: int) -> float:
+    """Memory of a process that is its own, in MB, also what the system put elsewhere:
+    what grows by objects, and does not shrink while others need memory."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.findall(r"^(?:RssAnon|VmSwap):\s+(\d+) kB", text, re.MULTILINE)
+    return sum(map(int, found)) / 1024
 
 
 def bare_reactor_mb() -> float:

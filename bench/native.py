@@ -6,10 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from io import BytesIO
 
+from bench import limits
 from bench.scripts import DOMAIN
 from koboldfs import Client
+from koboldfs.wire import native
 
 #: Between the fork of the clients and their common start.
 GATHER_SECONDS = 0.5
@@ -31,6 +34,28 @@ def native_rates(
         client.put("native/one", BytesIO(body))
     rates = [_rate(server, clients, seconds, act) for act in (put, get)]
     return rates[0], rates[1]
+
+
+def client_rates(clients: int, seconds: float, body: bytes) -> tuple[float, float]:
+    """What that many clients can do at most: with a server that does nothing."""
+    digest = sha256(body).digest()
+    stat = native.Stat(1, len(body), 1, f"SHA-256:{digest.hex()}").values()
+    limits_told = [native.u32(number) for number in (1024, 255, 1000)]
+    hello = (native.u32(native.VERSION), b"", *limits_told, b"bench")
+    transfer = (*stat, native.u64(0), native.u64(len(body)))
+    data = native.u32(len(body)) + body + native.u32(0)
+
+    def answer(request: bytes) -> bytes:
+        number = native.number32(request[6:10])
+        if request[0] == native.Command.GET2:
+            head = native.frame(native.Code.TRANSFER, number, transfer)
+            verdict = native.frame(native.Code.OK, number, (digest, stat[3]))
+            return head + data + verdict
+        values = {native.Command.HELLO: hello, native.Command.PUT2: stat}
+        return native.frame(native.Code.OK, number, values.get(request[0], ()))
+
+    with limits.bare_server(answer) as (host, port):
+        return native_rates(f"{host}:{port}", clients, seconds, body)
 
 
 def _rate(

@@ -371,8 +371,9 @@ def large(bench: Bench) -> list[Row]:
 
 def native(bench: Bench) -> list[Row]:
     """KoboldFS's own client, one a process."""
-    from bench.native import native_rates
+    from bench.native import client_rates, native_rates
 
+    clients_put, clients_get = client_rates(CLIENTS, bench.seconds, scripts.BODY)
     put_rate, get_rate = native_rates(
         bench.subject.native, CLIENTS, bench.seconds, scripts.BODY
     )
@@ -392,6 +393,20 @@ def native(bench: Bench) -> list[Row]:
             "files/s",
             bench.nginx_get(),
             "nginx GET 1 KiB",
+        ),
+        Row(
+            "(native put, a server that does nothing)",
+            clients_put,
+            "files/s",
+            put_rate,
+            "native client put",
+        ),
+        Row(
+            "(native get, a server that does nothing)",
+            clients_get,
+            "files/s",
+            get_rate,
+            "native client get",
         ),
     ]
 

@@ -18,16 +18,22 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from koboldfs.wire import native
 from koboldfs.wire.native import Code, Command, SyntaxFault
 
 #: A server that does not accept within this (seconds) is passed over for another one.
 CONNECT_SECONDS = 5.0
-#: What is asked of the socket at once (bytes): its buffer's usual size and more.
+#: What is given to the socket, or asked of it, at once (bytes): its buffer's usual size
+#: and more.
 READ_BYTES = 256 * 1024
+#: What is asked of it for a reply: the system hands out larger memory in a way of its
+#: own, which takes longer than a whole request.
+REPLY_BYTES = 64 * 1024
 #: The limit of the version 1 texts: a URL, or "host:port" (bytes).
 MAX_TEXT_BYTES = 64 * 1024
 
@@ -151,6 +157,10 @@ class Link:
             self._socket = socket.create_connection(address, connect_seconds)
             self._socket.settimeout(timeout_seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Windows has no poll.
+            self._poll: Any = select.poll() if hasattr(select, "poll") else None
+            if self._poll is not None:
+                self._poll.register(self._socket, select.POLLIN)
         except OSError as error:
             self.closed = True
             raise ConnectionBroken(f"{self.name}: {_reason(error)}") from error
@@ -189,7 +199,9 @@ class Link:
     def read_some(self, limit: int) -> bytes:
         """At least one byte, at most `limit`."""
         if self._at == len(self._data):
-            self._data, self._at = self._receive(), 0
+            large = limit > REPLY_BYTES
+            self._data = self._receive(READ_BYTES if large else REPLY_BYTES)
+            self._at = 0
         if self._at == 0 and len(self._data) <= limit:
             part, self._data = self._data, b""
             return part
@@ -197,9 +209,9 @@ class Link:
         self._at += len(part)
         return part
 
-    def _receive(self) -> bytes:
+    def _receive(self, limit: int) -> bytes:
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self._socket.recv(limit)
         except OSError as error:
             raise self._broken(error) from error
         if not data:
@@ -213,19 +225,14 @@ class Link:
 
     def has_input(self) -> bool:
         """Whether bytes came, or the connection ended, without waiting for either."""
-        if self._at < len(self._data):
+        if self.closed or self._at < len(self._data):
             return True
         try:
-            self._socket.settimeout(0)
-            try:
-                self._socket.recv(1, socket.MSG_PEEK)
-            finally:
-                self._socket.settimeout(self.timeout_seconds)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
+            if self._poll is not None:
+                return bool(self._poll.poll(0))
+            return bool(select.select([self._socket], [], [], 0)[0])
+        except (OSError, ValueError):
             return True
-        return True
 
     # --- frames
 

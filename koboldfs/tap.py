@@ -22,7 +22,13 @@ from twisted.python.failure import Failure
 
 from koboldfs.assembly import Installation
 from koboldfs.config import FLAG, OPTIONS, Config, Option, build
+from koboldfs.descriptors import raise_limit
 from koboldfs.errors import ConfigError
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - there is none on Windows
+    resource = None  # type: ignore[assignment]
 
 
 class Options(usage.Options):
@@ -96,6 +102,9 @@ class KoboldService(Service):
     def startService(self) -> None:
         """Begin; what goes wrong is told in one line, and is the end."""
         super().startService()
+        if resource is not None:
+            count = raise_limit(resource)
+            self.log.info("up to {count} descriptors can be open", count=count)
         self._starting = Deferred.fromCoroutine(self.installation.start())
         self._starting.addErrback(self._fatal)
 

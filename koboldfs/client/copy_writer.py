@@ -15,7 +15,8 @@ from koboldfs.model.entities import OWN_HASHTYPE, CopyStat
 
 @implementer(ICopyWriter)
 class CopyWriter:
-    """Passes bytes on and digests them; what the node says of them must agree."""
+    """Passes bytes on and digests them. The node must have proven that it has the
+    same ones, or what it says of them must agree."""
 
     def __init__(
         self, upload: Upload, stat: Callable[[], Awaitable[CopyStat | None]]
@@ -33,6 +34,8 @@ class CopyWriter:
         """See `ICopyWriter`. Raises `CopyCorrupt` when the node has other bytes, and
         `NodeFault` for fewer bytes than were said."""
         await self._upload.finish()
+        if self._upload.proven:
+            return CopyStat(self._upload.written_bytes, self._digester.checksum())
         stat = await self._stat()
         if stat is None:
             raise NodeFault(f"{self._upload.peer}: the copy is gone")

@@ -101,10 +101,13 @@ class NodeHttp:
             raise NodeFault(f"{_peer(address)}: {path}: fewer bytes than said")
         return sink.count
 
-    async def put(self, address: Address, path: str, size: int | None) -> Upload:
-        """Begin to store a file of that many bytes (None: not known yet). Raises
-        `NodeUnreachable` when there is no connection to be had."""
-        upload = Upload(self, self._pool(address), address, path, size)
+    async def put(
+        self, address: Address, path: str, size: int | None, *, proof: bool = False
+    ) -> Upload:
+        """Begin to store a file of that many bytes (None: not known yet); `proof` as
+        `Upload` has it. Raises `NodeUnreachable` when there is no connection to be
+        had."""
+        upload = Upload(self, self._pool(address), address, path, size, proof=proof)
         await upload.begin()
         return upload
 

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.errors import NodeFault, NodeUnreachable
+from koboldfs.sending import send
 
 #: The head of an answer, all headers together (bytes); nginx sends some 300.
 MAX_HEAD_BYTES = 16 * 1024
@@ -150,7 +151,7 @@ class HttpConnection(TwistedProtocol):
         self._reset()
         self._exchange = exchange
         self.deadline = self._clock.seconds() + exchange.timeout_seconds
-        self.transport.write(data)
+        send(self.transport, data)
         return exchange.done
 
     def progress(self) -> None:

@@ -47,6 +47,7 @@ class RangeSink:
         self._length = length
         self._consumer = consumer
         self._skip = 0
+        self._goes_on = False
         self._registered = False
 
     def accepts(self, answer: Answer, length: int | None, producer: Any) -> bool:
@@ -57,6 +58,7 @@ class RangeSink:
             self._skip = self._start
             if length is not None:
                 self.expected = self._wanted(length)
+                self._goes_on = length > self._start + self.expected
         else:
             return False
         self._registered = True
@@ -64,13 +66,15 @@ class RangeSink:
         return True
 
     def received(self, data: bytes) -> bool:
-        """See `http_connection.Sink`."""
+        """See `http_connection.Sink`: all is had, but the answer goes on. (An answer
+        that ends where we do leaves a connection that can be used again.)"""
         if self._skip:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
         if self._length is not None and self.count + len(data) > self._length:
             data = data[: self._length - self.count]
+            self._goes_on = True
         self.count += len(data)
         if data:
             try:
@@ -82,7 +86,7 @@ class RangeSink:
                     "a reader of bytes from {peer} failed", peer=self._peer
                 )
                 raise NodeFault("the reader failed") from error
-        return self.count != self._length
+        return not (self._goes_on and self.count == self._length)
 
     def close(self) -> None:
         """No more bytes will come, whatever the reason."""

@@ -5,6 +5,9 @@ if a kept connection turns out to be closed). Of more, all but the newest piece 
 its way: the node never has the whole file, and so cannot take it for one, before
 `finish` is called. Sizes that are not known go out chunked.
 
+With `proof`, what leaves as one request has a Content-MD5: one of our nodes answers 201
+only when it has these very bytes. Afterwards `proven` says whether that was so.
+
     collecting --piece too many--> streaming --finish--> answered
          |                             |
          +---finish--> answered        +--node answers early, breaks--> over
@@ -12,6 +15,8 @@ its way: the node never has the whole file, and so cannot take it for one, befor
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -51,8 +56,12 @@ class Upload:
         address: tuple[str, int],
         path: str,
         size: int | None,
+        *,
+        proof: bool = False,
     ) -> None:
         self.peer = pool.peer
+        self.proven = False
+        self._proof = proof
         self.written_bytes = 0
         self._http = http
         self._pool = pool
@@ -119,15 +128,21 @@ class Upload:
 
     async def _send_small(self) -> Answer:
         body = b"".join(self._held)
-        head = self._http.head(self._address, b"PUT", self._path, len(body))
+        headers = b""
+        if self._proof:
+            digest = hashlib.md5(body, usedforsecurity=False).digest()
+            headers = b"Content-MD5: %s\r\n" % b64encode(digest)
+        head = self._http.head(self._address, b"PUT", self._path, len(body), headers)
         try:
-            return await self._run(head + body)
+            answer = await self._run(head + body)
         except ConnectionStale:
             self._exchange = None
             self._connection = await self._pool.acquire(fresh_seconds=0)
-            return await self._run(head + body)
+            answer = await self._run(head + body)
         finally:
             self._held = []
+        self.proven = self._proof and answer.status == 201
+        return answer
 
     async def _run(self, data: bytes) -> Answer:
         self._check()

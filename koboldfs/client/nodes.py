@@ -11,7 +11,8 @@ all of them understand.
     copy      pull (the target fetches)        GET -> PUT through us, then HEAD
     remove    delete                           DELETE
     prepare   nothing                          MKCOL, unless `skip_mkcol` says no
-    write     PUT, compared with stat          PUT, then HEAD
+    write     PUT; a small one with its MD5,   PUT, then HEAD
+              else compared with stat
     read      GET                              GET
 """
 
@@ -213,7 +214,9 @@ class Nodes:
     async def write(self, place: Place, fid: int, size: int | None) -> CopyWriter:
         """See `INodes`. Nothing is stored unless `finish` is called."""
         path = uri(place.devid, fid)
-        upload = await self._http.put(write_address(place.host), path, size)
+        ours = self._channels.of(place.host) is not None
+        address = write_address(place.host)
+        upload = await self._http.put(address, path, size, proof=ours)
         return CopyWriter(upload, lambda: self.stat(place, fid))
 
     async def read(

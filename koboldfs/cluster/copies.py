@@ -331,8 +331,10 @@ class Copies:
         meter = _Meter(consumer)
         view: View = self.live.view
         for devid in self._all_readers(located, view):
+            if position >= end:
+                break
             place = view.place(devid)
-            if place is None or position >= end:
+            if place is None:
                 continue
             meter.count = 0
             try:
@@ -351,6 +353,8 @@ class Copies:
     def _all_readers(self, located: Located, view: View) -> list[int]:
         """The readable copies, then (as a last resort) those that only seem away."""
         readers = reading_order(located.devids, view, self._random)
+        if len(readers) == len(located.devids):
+            return readers
         others = [
             devid
             for devid in located.devids

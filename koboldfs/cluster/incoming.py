@@ -8,8 +8,8 @@ what is then missing to the promise is copied from one that is whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
@@ -28,6 +28,8 @@ from koboldfs.model.entities import (
     File,
     Located,
 )
+
+T = TypeVar("T")
 
 #: How often devices are chosen anew when none of the chosen ones answers.
 CHOICES = 3
@@ -62,9 +64,10 @@ class Incoming:
         asked = copies.live.view.storage_class(domain.dmid, classid).hashtype
         self._class_hashtype = asked
         # MD5 always: clients of the old protocol send one at the end.
+        kinds = (OWN_HASHTYPE, MD5, asked) if asked else (OWN_HASHTYPE, MD5)
         self._digests = {
-            kind: hashlib.new(HASHLIB_NAMES[kind], usedforsecurity=False)
-            for kind in {OWN_HASHTYPE, MD5, *([asked] if asked else [])}
+            kind: getattr(hashlib, HASHLIB_NAMES[kind])(usedforsecurity=False)
+            for kind in kinds
         }
 
     async def begin(self) -> None:
@@ -82,9 +85,7 @@ class Incoming:
                 self.domain.dmid, self.key, self._classid, devids, None
             )
             self._offered = tuple(devids)
-            started = await gatherResults(
-                [Deferred.fromCoroutine(self._start(devid)) for devid in devids]
-            )
+            started = await _all([self._start(devid) for devid in devids])
             self._writers = {
                 d: w for d, w in zip(devids, started, strict=True) if w is not None
             }
@@ -196,11 +197,8 @@ class Incoming:
                 self._writers.pop(devid, None)
                 return devid, error
 
-        results = await gatherResults(
-            [
-                Deferred.fromCoroutine(one(devid, writer))
-                for devid, writer in list(self._writers.items())
-            ]
+        results = await _all(
+            [one(devid, writer) for devid, writer in self._writers.items()]
         )
         return {
             devid: result
@@ -224,3 +222,10 @@ class Incoming:
         if not self._writers:
             await self.abandon()
             raise errors.NodeFault("no storage node takes the file")
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Their results, when all are done; a single one needs no Deferred for that."""
+    if len(works) == 1:
+        return [await works[0]]
+    return list(await gatherResults([Deferred.fromCoroutine(one) for one in works]))

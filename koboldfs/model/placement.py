@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from random import Random
 
 from koboldfs.model.view import View
@@ -45,12 +45,14 @@ def spread(devids: Iterable[int], view: View, count: int) -> list[int]:
     return list(chosen.values())
 
 
-def reading_order(devids: Iterable[int], view: View, random: Random) -> list[int]:
+def reading_order(devids: Collection[int], view: View, random: Random) -> list[int]:
     """The readable copies, best first; those on draining devices come last.
 
     A device is likelier to come first the higher its weight (0 counts as 100) and the
     less busy it was when last seen.
     """
+    if len(devids) == 1:
+        return [devid for devid in devids if view.readable(devid)]
     ordinary: list[tuple[float, int]] = []
     draining: list[tuple[float, int]] = []
     for devid in devids:

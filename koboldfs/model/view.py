@@ -7,6 +7,7 @@ this tracker has observed (health), and answers every question of the form "may 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from attrs import evolve, field, frozen
@@ -28,6 +29,8 @@ from koboldfs.model.entities import (
 DEFAULT_MINDEVCOUNT = 2
 #: Devices with less room than this take no new files (MB); MogileFS's default is 100.
 MIN_FREE_MB = 100
+#: Default classes that have no row are made once, for so many domains.
+REMEMBERED_CLASSES = 256
 
 
 @frozen
@@ -99,10 +102,7 @@ class View:
         found = self.classes.get((dmid, classid))
         if found is not None:
             return found
-        default = self.classes.get((dmid, DEFAULT_CLASSID))
-        return default or StorageClass(
-            dmid, DEFAULT_CLASSID, DEFAULT_CLASS_NAME, DEFAULT_MINDEVCOUNT
-        )
+        return self.classes.get((dmid, DEFAULT_CLASSID)) or _default_class(dmid)
 
     # --- states (mogilefs protocol, section "States")
 
@@ -225,6 +225,11 @@ class View:
         port = host.http_port if put else host.get_port or host.http_port
         address = _address(host, client_ip, alt)
         return f"http://{address}:{port}{fids.uri(devid, fid)}"
+
+
+@lru_cache(maxsize=REMEMBERED_CLASSES)
+def _default_class(dmid: int) -> StorageClass:
+    return StorageClass(dmid, DEFAULT_CLASSID, DEFAULT_CLASS_NAME, DEFAULT_MINDEVCOUNT)
 
 
 def _address(host: Host, client_ip: str, alt: bool) -> str:

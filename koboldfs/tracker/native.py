@@ -20,13 +20,14 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from koboldfs.running import run_now
+from koboldfs.sending import send
 from koboldfs.tracker.native_body import Body, ClientLost
 from koboldfs.tracker.native_commands import (
     V1,
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 STALL_SECONDS = 60.0
 #: A client that asks nothing is let go after this; pools keep connections for long.
 IDLE_SECONDS = 3600.0
+#: Replies to requests that were sent ahead are gathered, up to this size (bytes).
+REPLIES_BYTES = 64 * 1024
 #: Linux only: acknowledge at once, see `NativeProtocol._acknowledge`.
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -79,6 +82,8 @@ class NativeProtocol(Protocol):
         self._body: Body | None = None
         self._download: Download | None = None
         self._advancing = False
+        self._replies: list[bytes] = []
+        self._replies_bytes = 0
         self._reading = True
 
     # --- events of the transport
@@ -174,6 +179,7 @@ class NativeProtocol(Protocol):
             self._reset(str(fault))
         finally:
             self._advancing = False
+            self._flush()
         self._update_reading()
 
     def _waits_for_client(self) -> bool:
@@ -236,7 +242,7 @@ class NativeProtocol(Protocol):
             return
         self._running = entry.run.__name__
         self.factory.requests[self._running] += 1
-        Deferred.fromCoroutine(self._run(entry, request)).addErrback(self._defect)
+        run_now(self._run(entry, request), self._defect)
 
     async def _run(self, entry: Entry, request: Request) -> None:
         if entry is V1.get(request.command):
@@ -326,16 +332,28 @@ class NativeProtocol(Protocol):
             self.end()
 
     def _forget_transaction(self) -> None:
-        Deferred.fromCoroutine(self.session.abort()).addErrback(
-            lambda failure: self.log.failure("a transaction stays", failure=failure)
-        )
+        if self.session.transaction is not None:
+            run_now(
+                self.session.abort(),
+                lambda failure: self.log.failure(
+                    "a transaction stays", failure=failure
+                ),
+            )
 
     # --- Exchange
 
     def send(self, data: bytes) -> None:
-        """See `Exchange`."""
-        if not self._lost:
-            self.transport.write(data)
+        """See `Exchange`; leaves when no further request can be begun."""
+        self._replies.append(data)
+        self._replies_bytes += len(data)
+        if not self._advancing or self._replies_bytes >= REPLIES_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        self._replies_bytes = 0
+        if replies and not self._lost:
+            send(self.transport, replies[0] if len(replies) == 1 else b"".join(replies))
 
     def sized_body(self) -> Body:
         """See `Exchange`."""
@@ -351,6 +369,7 @@ class NativeProtocol(Protocol):
 
     def download(self, head: bytes, digests: list[Any], *, chunked: bool) -> Download:
         """See `Exchange`."""
+        self._flush()
         self._download = Download(
             self.transport,
             head,
@@ -368,6 +387,7 @@ class NativeProtocol(Protocol):
         if self._running is None and not self._lost:
             self._closed = True
             self.active_at = self.factory.clock.seconds()
+            self._flush()
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 

@@ -136,7 +136,7 @@ async def get_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
         raise errors.BadArguments("too large for this version of the protocol")
     head = bytes((Code.TRANSFER,)) + native.u32(size)
     if size <= SMALL_BYTES:
-        data = await session.collect(located, 0, size)
+        data, _ = await session.collect(located, 0, size)
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         return b"".join((head, data, md5.encode("ascii")))
     md5_digest = hashlib.md5(usedforsecurity=False)
@@ -266,8 +266,7 @@ async def get(
     head = _transfer_head(session, number, located, first, count)
     whole = count == file.length
     if count <= SMALL_BYTES:
-        data = await session.collect(located, first, count)
-        digest = hashlib.sha256(data).digest()
+        data, digest = await session.collect(located, first, count)
         chunk = native.u32(count) + data if data else b""
         verdict = await _verdict(session, number, located, digest)
         return b"".join((head, chunk, native.u32(0), verdict))

@@ -15,8 +15,9 @@ from koboldfs.tracker.native_session import Checksums
 
 #: How often the deadlines are looked at; they are that much less exact.
 SWEEP_SECONDS = 5.0
-#: Connections at once; each idle one takes a descriptor and about 10 KiB.
-MAX_CONNECTIONS = 4096
+#: Connections at once, as many as the other doors have; each idle one takes a
+#: descriptor and less than 10 KB.
+MAX_CONNECTIONS = 10_000
 #: When the last port is closed, what is under way gets this long to end by itself.
 GRACE_SECONDS = 5.0
 

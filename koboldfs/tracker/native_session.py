@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -71,13 +70,15 @@ class Checksums:
         self._namespace = namespace
         self._known: OrderedDict[int, Checksum] = OrderedDict()
 
+    def known(self, located: Located) -> Checksum | None:
+        """The checksum of a file if it is at hand."""
+        return located.checksum or self._known.get(located.file.fid)
+
     async def of(self, located: Located) -> Checksum | None:
         """The checksum of a file, or None if none was ever computed."""
-        if located.checksum is not None:
-            return located.checksum
-        fid = located.file.fid
-        found = self._known.get(fid)
+        found = self.known(located)
         if found is None:
+            fid = located.file.fid
             found = await self._namespace.files.own_checksum(fid)
             if found is not None:
                 self.remember(fid, found)
@@ -208,8 +209,11 @@ class Session:
         """The file's checksum, if there is one."""
         return await self._checksums.of(located)
 
-    async def collect(self, located: Located, start: int, length: int) -> bytes:
-        """Bytes of a small range, all of them; a whole file is checked.
+    async def collect(
+        self, located: Located, start: int, length: int
+    ) -> tuple[bytes, bytes]:
+        """Bytes of a small range, all of them, and their sha256; a whole file is
+        checked. It goes on to its end when the client is lost, which is near.
 
         Raises `CopyCorrupt` when no copy that was tried is the file, `NodeFault`.
         """
@@ -220,12 +224,13 @@ class Session:
                 located, start, length, collection, whole=whole
             )
             data = collection.data
-            if len(data) == length and matches(wanted, hashlib.sha256(data).digest()):
-                return data
+            digest = hashlib.sha256(data).digest()
+            if len(data) == length and matches(wanted, digest):
+                return data, digest
             self._corrupt(located)
         if length:
             raise errors.CopyCorrupt("the copies that were read are not the file")
-        return b""
+        return b"", hashlib.sha256(b"").digest()
 
     async def _read_and_look(
         self,
@@ -237,12 +242,13 @@ class Session:
         whole: bool,
     ) -> Checksum | None:
         """Read, and ask for a whole file's checksum meanwhile; returns that."""
-        if not whole:
-            await self._read(located, start, length, consumer)
-            return None
+        known = self._checksums.known(located) if whole else None
+        if not whole or known is not None:
+            await self._namespace.read(located, start, length, consumer)
+            return known
         asked = Deferred.fromCoroutine(self.checksum(located))
         try:
-            await self._read(located, start, length, consumer)
+            await self._namespace.read(located, start, length, consumer)
         except BaseException:
             asked.addErrback(lambda failure: None)  # the first error is the one to tell
             raise
@@ -252,7 +258,14 @@ class Session:
         self, located: Located, start: int, length: int, download: Download
     ) -> None:
         """Bytes of a range through `download`. Raises `NodeFault` when some lack."""
-        await self._read(located, start, length, download)
+        reading: Deferred[int] = Deferred.fromCoroutine(
+            self._namespace.read(located, start, length, download)
+        )
+        self._reading = reading
+        try:
+            await reading
+        finally:
+            self._reading = None
         if download.sent_bytes != length:
             raise errors.CopyCorrupt("the copies that were read are not the file")
 
@@ -261,18 +274,6 @@ class Session:
         if not matches(await self.checksum(located), digest):
             self._corrupt(located)
             raise errors.CopyCorrupt("the copies that were read are not the file")
-
-    async def _read(
-        self, located: Located, start: int, length: int, consumer: Any
-    ) -> None:
-        reading: Deferred[int] = Deferred.fromCoroutine(
-            self._namespace.read(located, start, length, consumer)
-        )
-        self._reading = reading
-        try:
-            await reading
-        finally:
-            self._reading = None
 
     def _corrupt(self, located: Located) -> None:
         self._checksums.forget(located.file.fid)
@@ -367,7 +368,7 @@ class Session:
             await self._abandon(incoming)
 
     def lost(self) -> None:
-        """The client is gone: stop reading for it."""
+        """The client is gone: stop streaming to it."""
         if self._reading is not None:
             self._reading.cancel()
 

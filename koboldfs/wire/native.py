@@ -221,23 +221,16 @@ def optional_u64(number: int | None) -> bytes:
 
 def request(command: int, *arguments: bytes) -> bytes:
     """The bytes of a request."""
-    parts = [bytes((command, len(arguments)))]
-    for argument in arguments:
-        parts.append(_U32.pack(len(argument)))
-        parts.append(argument)
-    return b"".join(parts)
+    pack = _U32.pack
+    parts = [part for one in arguments for part in (pack(len(one)), one)]
+    return b"".join((bytes((command, len(arguments))), *parts))
 
 
 def frame(code: int, number: int, values: Iterable[bytes] = ()) -> bytes:
     """The bytes of a reply of version 2."""
-    parts = [b""]
-    length = 0
-    for value in values:
-        parts.append(_U32.pack(len(value)))
-        parts.append(value)
-        length += 4 + len(value)
-    parts[0] = _FRAME.pack(code, number, length)
-    return b"".join(parts)
+    pack = _U32.pack
+    payload = b"".join([part for one in values for part in (pack(len(one)), one)])
+    return _FRAME.pack(code, number, len(payload)) + payload
 
 
 def frame_head(head: bytes) -> tuple[int, int, int]:

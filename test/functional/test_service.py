@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from attrs import asdict
 
+from koboldfs.descriptors import MAX_DESCRIPTORS
 from test.functional.case import FunctionalCase
 from test.functional.cluster import (
     STOP_SECONDS,
@@ -142,6 +144,20 @@ class OneNode(FunctionalCase):
 
         wait_until(stored, START_SECONDS, "the node takes a file")
         self.assertEqual(get(url), b"by hand")
+
+    def test_descriptors(self) -> None:
+        """A soft limit of descriptors that is too low is raised to the hard one."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        node = self.node("--domain=demo")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, soft), hard))
+        try:
+            node.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.wait_writable(node)
+        assert node.process is not None
+        found, _ = resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE)
+        self.assertEqual(found, min(hard, MAX_DESCRIPTORS))
 
     def test_database_comes_later(self) -> None:
         """A database that is away is waited for, and its password is not told."""

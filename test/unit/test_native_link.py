@@ -144,15 +144,20 @@ class Links(SynchronousTestCase):
 
     def test_has_input(self) -> None:
         """What came unasked, or an end, is seen without waiting."""
-        link = self.link(b"ab")
-        self.assertFalse(link.has_input())
-        link.send(b"?")
-        self.assertEqual(link.read(1), b"a")
-        self.assertTrue(link.has_input())
-        link.read(1)
-        self.assertFalse(link.has_input())
-        link._socket.shutdown(socket.SHUT_RD)
-        self.assertTrue(link.has_input())
+        for with_poll in (True, False):
+            link = self.link(b"ab")
+            if not with_poll:
+                link._poll = None
+            self.assertFalse(link.has_input())
+            link.send(b"?")
+            self.assertEqual(link.read(1), b"a")
+            self.assertTrue(link.has_input())
+            link.read(1)
+            self.assertFalse(link.has_input())
+            link._socket.shutdown(socket.SHUT_RD)
+            self.assertTrue(link.has_input())
+            link.close()
+            self.assertTrue(link.has_input())
 
     def fails(self, reply: bytes, kind: type[ClientError]) -> Link:
         """The reply to a PING raises that."""

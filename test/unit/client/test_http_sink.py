@@ -81,6 +81,31 @@ class GetTests(HttpCase):
             self.assertEqual(self.successResultOf(got), 4)
             self.assertEqual(reader.data, b"3456")
 
+    def test_connection_is_kept(self) -> None:
+        """After exactly the bytes that were asked for, the connection serves others;
+        after an answer that goes on, it does not."""
+        part = b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 3-6/10\r\n"
+        whole = b"HTTP/1.1 200 OK\r\n"
+        chunks = b"Transfer-Encoding: chunked\r\n\r\n"
+        ten = b"Content-Length: 10\r\n\r\n0123456789"
+        for answer, begin, kept in (
+            (part + b"Content-Length: 4\r\n\r\n3456", 3, True),
+            (part + chunks + b"4\r\n3456\r\n0\r\n\r\n", 3, True),
+            (part + chunks + b"5\r\n34567\r\n0\r\n\r\n", 3, False),
+            (whole + ten, 6, True),
+            (whole + ten, 3, False),
+            (whole + chunks + b"a\r\n0123456789\r\n0\r\n\r\n", 3, False),
+        ):
+            for piece in (1, len(answer)):
+                self.setUp()
+                got = self.get(Reader(), begin, 4)
+                wire = self.network.accept()
+                for at in range(0, len(answer), piece):
+                    wire.feed(answer[at : at + piece])
+                self.assertEqual(self.successResultOf(got), 4)
+                self.ask()
+                self.assertEqual(self.network.attempts, 0 if kept else 1, answer)
+
     def test_statuses(self) -> None:
         """404 is a missing copy, 416 no bytes, anything else an error."""
         for status, kind in ((404, CopyMissing), (500, NodeFault), (302, NodeFault)):

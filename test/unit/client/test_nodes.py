@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from koboldfs.client.folders import REMEMBER_SECONDS
+from koboldfs.client.http_upload import BUFFER_BYTES
 from koboldfs.client.mogstored import MIN_BYTES
 from koboldfs.client.nodes import work_seconds
 from koboldfs.client.relay import Digester
@@ -18,10 +19,17 @@ from koboldfs.errors import (
     NodeFault,
     NodeUnreachable,
 )
-from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, Host, Place
+from koboldfs.model.entities import (
+    MD5,
+    OWN_HASHTYPE,
+    Checksum,
+    CopyStat,
+    Host,
+    Place,
+)
 from koboldfs.model.fid import uri
 from test.fakes.nodes import own_checksum
-from test.unit.client.network import start
+from test.unit.client.network import Wire, start
 from test.unit.client.node_case import ABC, NodesCase, http
 
 
@@ -122,17 +130,50 @@ class OursTests(NodesCase):
     def test_write_that_stored_other_bytes(self) -> None:
         """What the node says it stored is compared with what was sent."""
         self.node.answers["PUT"] = http(201)
+        size = 2 * BUFFER_BYTES
+        checksum = str(own_checksum(bytes(size - 1) + b"x")).encode()
         for reply in (
             b"OK size=4",
             b"OK size=-1",
-            b"OK size=3&checksum=" + str(own_checksum(b"abd")).encode(),
+            b"OK size=%d&checksum=" % size + checksum,
         ):
             self.node.replies["stat"] = reply
+            writer = self.successResultOf(
+                self.run_now(self.nodes.write(self.place, 1, size))
+            )
+            for _ in range(2):
+                self.successResultOf(start(writer.write(bytes(BUFFER_BYTES))))
+            self.failureResultOf(self.run_now(writer.finish()), NodeFault)
+
+    def test_small_write_is_proven(self) -> None:
+        """A small copy is checked by the node itself, so it is not asked again; an
+        answer that promises less is not taken for that."""
+        seen: list[bytes] = []
+        heard = self.node._http
+
+        def hear(port: int, wire: Wire, data: bytes) -> None:
+            seen.append(data)
+            heard(port, wire, data)
+
+        self.patch(self.node, "_http", hear)
+        self.node.replies["stat"] = b"OK size=4"
+        for status in (201, 204):
+            self.node.asked.clear()
+            self.node.answers["PUT"] = http(status)
             writer = self.successResultOf(
                 self.run_now(self.nodes.write(self.place, 1, 3))
             )
             self.successResultOf(start(writer.write(b"abc")))
-            self.failureResultOf(self.run_now(writer.finish()), NodeFault)
+            finished = self.run_now(writer.finish())
+            self.assertIn(b"\r\nContent-MD5: kAFQmDzST7DWlj99KOF/cg==\r\n", seen[-1])
+            if status == 201:
+                self.assertEqual(
+                    self.successResultOf(finished),
+                    CopyStat(3, own_checksum(b"abc")),
+                )
+                self.assertEqual(self.node.asked, ["PUT " + uri(3, 1)])
+            else:
+                self.failureResultOf(finished, NodeFault)
 
 
 class ForeignTests(NodesCase):

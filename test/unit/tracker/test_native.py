@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseAway
-from koboldfs.tracker.native import IDLE_SECONDS, STALL_SECONDS
+from koboldfs.tracker.native import IDLE_SECONDS, REPLIES_BYTES, STALL_SECONDS
 from koboldfs.tracker.native_body import FULL_BYTES
 from koboldfs.tracker.native_session import TRANSACTION_SECONDS
 from koboldfs.wire import native
@@ -73,6 +73,28 @@ class Order(DoorCase):
     def test_many_at_once(self) -> None:
         """Thousands of requests in one piece do not nest."""
         self.assertEqual(self.line.say(PING * 5000), b"\1" * 5000)
+
+    def test_gathered(self) -> None:
+        """Replies to what was sent ahead leave together, in their order, also before
+        a large file; but not more at once than has a use."""
+        self.names.store("key", b"x")
+        self.names.store("big", BIG)
+        writes: list[bytes] = []
+        write = self.line.transport.write
+        self.patch(
+            self.line.transport,
+            "write",
+            lambda data: (writes.append(data), write(data)),
+        )
+        get_big = native.request(Command.GET, b"d", b"big")
+        told = self.line.say(PING * 3 + GET + PING + get_big + PING)
+        small = b"\3" + native.u32(1) + b"x" + md5(b"x").hexdigest().encode()
+        large = b"\3" + native.u32(len(BIG)) + BIG + md5(BIG).hexdigest().encode()
+        self.assertEqual(told, b"\1\1\1" + small + b"\1" + large + b"\1")
+        self.assertEqual(writes[0], b"\1\1\1" + small + b"\1")
+        writes.clear()
+        self.line.say(PING * (REPLIES_BYTES + 1))
+        self.assertEqual([len(data) for data in writes], [REPLIES_BYTES, 1])
 
     def test_counted(self) -> None:
         """The door counts what was asked."""

@@ -122,14 +122,18 @@ class Fetching(SessionCase):
         self.names.store("key", b"0123456789")
         located = self.located("key")
         for start, length in ((0, 10), (3, 4), (9, 1)):
-            data = self.run_it(self.session.collect(located, start, length))
-            self.assertEqual(data, b"0123456789"[start : start + length])
+            data = b"0123456789"[start : start + length]
+            self.assertEqual(
+                self.run_it(self.session.collect(located, start, length)),
+                (data, sha256(data).digest()),
+            )
 
     def test_nothing(self) -> None:
         """No bytes need no node."""
         self.names.store("key", b"")
         self.assertEqual(
-            self.run_it(self.session.collect(self.located("key"), 0, 0)), b""
+            self.run_it(self.session.collect(self.located("key"), 0, 0)),
+            (b"", sha256(b"").digest()),
         )
         self.assertNotIn("read", [call[0] for call in self.names.calls])
 
@@ -152,7 +156,7 @@ class Fetching(SessionCase):
         """A file that was taken over without a checksum is given as it is."""
         self.names.checksums = False
         self.names.damaged.add(self.names.store("key", b"data"))
-        data = self.run_it(self.session.collect(self.located("key"), 0, 4))
+        data, _ = self.run_it(self.session.collect(self.located("key"), 0, 4))
         self.assertEqual(data, b"????")
 
     def test_matches(self) -> None:
@@ -168,7 +172,8 @@ class Fetching(SessionCase):
         self.names.store("key", b"data")
         located = self.located("key")
         self.names.pausing["read"] = Deferred()
-        reading = Deferred.fromCoroutine(self.session.collect(located, 0, 4))
+        download = Download(StringTransport(), b"", [], chunked=False)
+        reading = Deferred.fromCoroutine(self.session.stream(located, 0, 4, download))
         self.assertNoResult(reading)
         self.session.lost()
         self.failureResultOf(reading, CancelledError)
@@ -214,7 +219,7 @@ class Remembering(SessionCase):
         have been put back to an older day, where the fid was another file's."""
         fid = self.names.store("key", b"data")
         self.checksums.remember(fid, Checksum(SHA256, bytes(32)))
-        data = self.run_it(self.session.collect(self.located("key"), 0, 4))
+        data, _ = self.run_it(self.session.collect(self.located("key"), 0, 4))
         self.assertEqual(data, b"data")
 
 
