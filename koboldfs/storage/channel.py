@@ -10,7 +10,10 @@ noticed) is in this room:
 - chunked trailers are in the decoder, as ``_trailerHeaders``, until the body ends;
 - after a bad header or chunk twisted.web answers 400 and goes on parsing: here the rest
   of the connection is ignored, and the request is told;
-- HTTP/1.0 connections are kept when the client asks for that.
+- HTTP/1.0 connections are kept when the client asks for that;
+- between two requests of its own (`_between_requests`) twisted.web does not mind when
+  others are answered: plain ones (see `koboldfs.storage.plain`) are, without it;
+- bytes go to the socket at once when nothing waits before them (`writeSomeData`).
 """
 
 from __future__ import annotations
@@ -19,12 +22,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
+
+from koboldfs.storage.plain import Head, PlainRequest, persistence, read_head
 
 #: All header lines of a request together (bytes), and how many there may be.
 MAX_HEADERS_BYTES = 16 * 1024
@@ -38,30 +44,196 @@ MAX_CONNECTIONS = 10_000
 IDLE_SECONDS = 300
 #: A body of which nothing came for this long is given up (seconds).
 BODY_STALL_SECONDS = 60.0
+#: What may wait behind a plain request that is being answered (bytes), as twisted.web
+#: has it; one read of the socket comes on top.
+MAX_BEHIND_BYTES = 16 * 1024
+#: A body of at most this (bytes) that comes in one piece with its head is stored as it
+#: is; no longer one ever does, because a socket is not read further.
+MAX_WHOLE_BYTES = 64 * 1024
+#: More than this is not sent at once (bytes): it would be sent in two parts.
+MAX_DIRECT_BYTES = tcp.Connection.SEND_LIMIT
 
 
 class StorageChannel(HTTPChannel):
-    """One connection of a client. Its requests are `BodyRequest`."""
+    """One connection of a client. Its requests are `BodyRequest`, or, when they are
+    plain and the site knows how to make these, `PlainRequest`."""
 
     totalHeadersSize = MAX_HEADERS_BYTES
     maxHeaders = MAX_HEADERS
     requests: list[Any]
     connection_header: bytes = b""
+    factory: StorageSite
+    #: The plain request under way, how much of its body has not come, and the bytes
+    #: that came behind it.
+    _plain: PlainRequest | None = None
+    _left = 0
+    _behind = b""
+    _answering_plain = False
+    _direct = False
+
+    def connectionMade(self) -> None:
+        """As in `HTTPChannel`."""
+        super().connectionMade()
+        transport = self.transport
+        self._direct = isinstance(transport, tcp.Connection) and not transport.TLS
+
+    def write(self, data: bytes) -> None:
+        """Send bytes: at once, if that can be. twisted.web would wait for the socket
+        to be writable, which it is."""
+        transport: Any = self.transport
+        if (
+            self._direct
+            and len(data) <= MAX_DIRECT_BYTES
+            and transport.connected
+            and not (
+                transport.disconnecting
+                or transport._tempDataLen
+                or len(transport.dataBuffer)
+            )
+        ):
+            sent = transport.writeSomeData(data)
+            if sent == len(data):
+                return
+            # What went wrong will go wrong again, where it is dealt with.
+            if isinstance(sent, int):
+                data = data[sent:]
+        transport.write(data)
+
+    # --- plain requests
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of the client, to whom they belong."""
+        if self._plain is not None or self._behind:
+            self.resetTimeout()
+            self._more(data)
+        elif self._between_requests() and self.factory.make_plain is not None:
+            self.resetTimeout()
+            self._answer_plain(data)
+        else:
+            super().dataReceived(data)
+
+    def _between_requests(self) -> bool:
+        return bool(
+            self.line_mode
+            and self.persistent
+            and not (self.requests or self._buffer or self._busyReceiving)
+            and not self._handlingRequest
+        )
+
+    def _answer_plain(self, data: bytes) -> None:
+        """Answer plain requests until there are no more, one takes time, or nobody
+        reads the answers; from the first that is not plain on twisted.web does."""
+        start, end = 0, len(data)
+        self._answering_plain = True
+        try:
+            while start < end:
+                head = read_head(data, start)
+                if head is None:
+                    self._answering_plain = False
+                    super().dataReceived(data[start:] if start else data)
+                    return
+                start = self._begin_plain(head, data)
+                if self._left:
+                    return
+                if self._plain is not None:
+                    self._handlingRequest = True
+                    break
+                if not self.persistent:
+                    return
+                if self._waitingForTransport:
+                    break
+            if start < end:
+                self._keep_behind(data[start:])
+        finally:
+            self._answering_plain = False
+
+    def _begin_plain(self, head: Head, data: bytes) -> int:
+        """Begin a request with the body that is there, and answer it if that is all;
+        returns where the next one begins."""
+        rest, start = head.rest, head.stop
+        self.persistent, self.connection_header = rest.persistent, rest.connection
+        make_plain = self.factory.make_plain
+        assert make_plain is not None
+        request = self._plain = make_plain(self, head)
+        length = rest.length or 0
+        body = data[start : start + length] if length else b""
+        if head.method == b"PUT" and len(body) == length <= MAX_WHOLE_BYTES:
+            request.store(body)
+        else:
+            request.begin(length)
+            if length:
+                self._left = length - len(body)
+                if body:
+                    request.take(body)
+                if self._left:
+                    self.body_began()
+                    return start + len(body)
+            request.answer()
+        return start + len(body)
+
+    def _more(self, data: bytes) -> None:
+        """Bytes of a plain request's body, or behind it."""
+        left, request = self._left, self._plain
+        if not left or request is None:
+            self._keep_behind(data)
+        elif len(data) < left:
+            self._left = left - len(data)
+            request.take(data)
+        else:
+            self._left = 0
+            if len(data) > left:
+                self._keep_behind(data[left:])
+                data = data[:left]
+            # What is behind is parsed when this is answered, which may be at once.
+            self._handlingRequest = True
+            request.take(data)
+            self.setTimeout(IDLE_SECONDS)
+            request.answer()
+
+    def _keep_behind(self, data: bytes) -> None:
+        self._behind += data
+        if len(self._behind) > MAX_BEHIND_BYTES:
+            self._networkProducer.pauseProducing()
+
+    def plain_done(self) -> None:
+        """The plain request under way has its answer."""
+        self._plain = None
+        self._handlingRequest = False
+        if not self.persistent:
+            self._behind = b""
+            self.loseConnection()
+        elif not self._answering_plain:
+            self.resetTimeout()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Parse what came behind, if somebody reads the answers."""
+        if self._waitingForTransport:
+            return
+        self._networkProducer.resumeProducing()
+        data, self._behind = self._behind, b""
+        if data:
+            self._answer_plain(data)
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        super().resumeProducing()
+        if self._behind and self._plain is None:
+            self._go_on()
+
+    def timeoutConnection(self) -> None:
+        """Nothing came for too long; unless it is we who are slow."""
+        if self._plain is not None and not self._left:
+            self.setTimeout(IDLE_SECONDS)
+        else:
+            super().timeoutConnection()
+
+    # --- all requests
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """Whether the connection stays open; sets `connection_header` accordingly."""
-        values = request.requestHeaders.getRawHeaders(b"Connection") or ()
-        tokens = {
-            token.strip().lower() for value in values for token in value.split(b",")
-        }
-        if version == b"HTTP/1.1":
-            stays = b"close" not in tokens
-            self.connection_header = b"" if stays else b"Connection: close\r\n"
-        else:
-            stays = b"keep-alive" in tokens
-            self.connection_header = (
-                b"Connection: keep-alive\r\n" if stays else b"Connection: close\r\n"
-            )
+        values = request.requestHeaders.getRawHeaders(b"Connection") or []
+        stays, self.connection_header = persistence(version, list(values))
         return stays
 
     def end_after_this(self) -> None:
@@ -71,6 +243,8 @@ class StorageChannel(HTTPChannel):
 
     def body_began(self) -> None:
         """A body is being received: it may stall less long than a connection."""
+        # Another timer: to let one end sooner, the reactor looks through them all.
+        self.setTimeout(None)
         self.setTimeout(BODY_STALL_SECONDS)
 
     def pause_body(self) -> None:
@@ -120,6 +294,9 @@ class StorageChannel(HTTPChannel):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The connection is gone."""
         super().connectionLost(reason)
+        plain, self._plain, self._behind = self._plain, None, b""
+        if plain is not None:
+            plain.gone()
         self.factory.disconnected()
 
 
@@ -196,14 +373,19 @@ class BodyRequest(Request, ABC):
 
 
 class StorageSite(ServerFactory):
-    """Makes channels, up to `MAX_CONNECTIONS`, whose requests `make_request` makes."""
+    """Makes channels, up to `MAX_CONNECTIONS`, whose requests `make_request` makes;
+    plain ones are made by `make_plain`, where it is given."""
 
     noisy = False
     protocol = StorageChannel
 
     def __init__(
-        self, clock: IReactorTime, make_request: Callable[[StorageChannel], BodyRequest]
+        self,
+        clock: IReactorTime,
+        make_request: Callable[[StorageChannel], BodyRequest],
+        make_plain: Callable[[StorageChannel, Head], PlainRequest] | None = None,
     ) -> None:
+        self.make_plain = make_plain
         self._clock = clock
         self._connections: int = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -76,19 +77,28 @@ def status_of(error: Exception) -> int:
     return 500
 
 
-class ReplyingRequest(BodyRequest):
-    """A request that knows how to answer. At most one answer is ever begun."""
+class Replies:
+    """How a request answers, whoever has read it: a mixin for `BodyRequest` and
+    `PlainRequest`. At most one answer is ever begun."""
 
     _log = Logger()
+    _clock: IReactorTime
+    channel: StorageChannel
+    method: bytes
+    uri: bytes
+    clientproto: bytes
+    code: int
+    startedWriting: int
+    ruined: bool
 
-    def __init__(self, channel: StorageChannel, clock: IReactorTime) -> None:
-        super().__init__(channel)
-        self._clock = clock
+    if TYPE_CHECKING:
+        # The class that this is mixed with has them.
 
-    def header(self, name: bytes) -> bytes | None:
-        """The last value of a request header, or None."""
-        values = self.requestHeaders.getRawHeaders(name)
-        return values[-1] if values else None
+        def header(self, name: bytes) -> bytes | None:
+            """The last value of a request header, or None."""
+
+        def finish(self) -> None:
+            """The answer is whole."""
 
     def respond(
         self,
@@ -160,3 +170,16 @@ class ReplyingRequest(BodyRequest):
         self.channel.end_after_this()
         self.fail(KoboldError("the storage node failed"))
         self.finish()
+
+
+class ReplyingRequest(Replies, BodyRequest):
+    """A request that twisted.web has read, and that knows how to answer."""
+
+    def __init__(self, channel: StorageChannel, clock: IReactorTime) -> None:
+        super().__init__(channel)
+        self._clock = clock
+
+    def header(self, name: bytes) -> bytes | None:
+        """See `Replies`."""
+        values = self.requestHeaders.getRawHeaders(name)
+        return values[-1] if values else None

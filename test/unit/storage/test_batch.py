@@ -34,7 +34,9 @@ class Gathering(SynchronousTestCase):
         self.node = FakeNode(disk=FaultyDisk)
         self.lanes = HeldLanes()
         device = self.node.folders.devices()[0]
-        self.writes = SmallWrites(self.lanes, self.node.disk, device, fsync=True)
+        self.writes = SmallWrites(
+            self.lanes, self.node.disk, device, self.node.clock, fsync=True
+        )
         self.node.memory.calls.clear()
 
     def test_idle(self) -> None:
