@@ -65,12 +65,6 @@ MAX_FILE_BYTES = 2**63 - 1
 REFUSED_BODY_SECONDS = 30.0
 _METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL", b"MOVE")
 _ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL, MOVE\r\n"
-_CONDITIONS = (
-    b"If-Match",
-    b"If-None-Match",
-    b"If-Modified-Since",
-    b"If-Unmodified-Since",
-)
 
 
 @frozen
@@ -371,7 +365,7 @@ class Exchange(Replies):
                 b"\r\nAccept-Ranges: bytes\r\n",
             )
         )
-        if any(self.header(name) is not None for name in _CONDITIONS):
+        if self.conditional:
             status = evaluate_conditions(self.header, validators)
             if status == 304:
                 self.respond(304, b"", headers)

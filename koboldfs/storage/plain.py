@@ -17,8 +17,8 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from koboldfs.model.fid import parse_uri
-from koboldfs.wire.http import Target, copy_target
+from koboldfs.model.fid import parse_path
+from koboldfs.wire.http import CONDITIONS, Target
 
 if TYPE_CHECKING:
     from koboldfs.storage.channel import StorageChannel
@@ -38,16 +38,20 @@ _METHODS = frozenset((b"GET", b"HEAD", b"PUT", b"DELETE"))
 #: What changes how the body is read, or what is done with it.
 _NOT_PLAIN = frozenset((b"transfer-encoding", b"expect", b"content-range"))
 
+_CONDITIONS = frozenset(name.lower() for name in CONDITIONS)
+
 
 class Rest(NamedTuple):
     """What follows the path. `fields` are the headers by lower-case name; `length` of
-    the body in bytes, None when nobody said; `connection` is our header's line."""
+    the body in bytes, None when nobody said; `conditional` when one of `CONDITIONS` is
+    there; `connection` is our header's line."""
 
     version: bytes
     fields: dict[bytes, bytes]
     length: int | None
     persistent: bool
     connection: bytes
+    conditional: bool
 
 
 class Head(NamedTuple):
@@ -74,16 +78,11 @@ def read_head(data: bytes, start: int) -> Head | None:
     if rest is None or (rest.length is None if method == b"PUT" else rest.length):
         return None
     uri = data[first + 1 : second]
-    target = _read_copy(uri)
-    if target is None:
+    found = parse_path(uri)
+    if found is None:
         return None
-    return Head(method, uri, target, rest, stop + 4)
-
-
-@lru_cache(REMEMBERED_RESTS)
-def _read_copy(uri: bytes) -> Target | None:
-    found = parse_uri(uri)
-    return None if found is None else copy_target(*found)
+    devid, fid, relative = found
+    return Head(method, uri, Target("copy", devid, relative, fid), rest, stop + 4)
 
 
 @lru_cache(REMEMBERED_RESTS)
@@ -103,7 +102,8 @@ def _read_rest(data: bytes) -> Rest | None:
         return None
     persistent, connection = persistence(version, [fields.get(b"connection", b"")])
     bytes_ = None if length is None else int(length)
-    return Rest(version, fields, bytes_, persistent, connection)
+    conditional = not fields.keys().isdisjoint(_CONDITIONS)
+    return Rest(version, fields, bytes_, persistent, connection, conditional)
 
 
 def persistence(version: bytes, values: list[bytes]) -> tuple[bool, bytes]:
@@ -133,6 +133,11 @@ class PlainRequest(ABC):
         self.channel = channel
         self.method, self.uri, self.target, self.rest, _ = head
         self.clientproto = self.rest.version
+
+    @property
+    def conditional(self) -> bool:
+        """Whether one of `CONDITIONS` is there."""
+        return self.rest.conditional
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a request header, or None."""

@@ -21,7 +21,7 @@ from koboldfs.errors import (
 )
 from koboldfs.storage.channel import BodyRequest, StorageChannel
 from koboldfs.storage.move import NameTaken
-from koboldfs.wire.http import MalformedHeader, format_date
+from koboldfs.wire.http import CONDITIONS, MalformedHeader, format_date
 
 REASONS = {
     200: b"OK",
@@ -99,6 +99,10 @@ class Replies:
 
         def finish(self) -> None:
             """The answer is whole."""
+
+        @property
+        def conditional(self) -> bool:
+            """Whether one of `CONDITIONS` is there."""
 
     def respond(
         self,
@@ -183,3 +187,8 @@ class ReplyingRequest(Replies, BodyRequest):
         """See `Replies`."""
         values = self.requestHeaders.getRawHeaders(name)
         return values[-1] if values else None
+
+    @property
+    def conditional(self) -> bool:
+        """See `Replies`."""
+        return any(self.requestHeaders.hasHeader(name) for name in CONDITIONS)
