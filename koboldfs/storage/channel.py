@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from socket import SHUT_RDWR
 from typing import Any
 
 from twisted.internet import tcp
@@ -30,6 +31,7 @@ from twisted.web.http import HTTPChannel, Request
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
+from koboldfs.storage.passage import Passage
 from koboldfs.storage.plain import Head, PlainRequest, persistence, read_head
 
 #: All header lines of a request together (bytes), and how many there may be.
@@ -44,6 +46,9 @@ MAX_CONNECTIONS = 10_000
 IDLE_SECONDS = 300
 #: A body of which nothing came for this long is given up (seconds).
 BODY_STALL_SECONDS = 60.0
+#: How much is read from the socket at once while a body comes (bytes); Twisted's
+#: 64 KiB would cost a third more of Python's time. A transfer holds one such read.
+BODY_READ_BYTES = 256 * 1024
 #: What may wait behind a plain request that is being answered (bytes), as twisted.web
 #: has it; one read of the socket comes on top.
 MAX_BEHIND_BYTES = 16 * 1024
@@ -85,11 +90,7 @@ class StorageChannel(HTTPChannel):
             self._direct
             and len(data) <= MAX_DIRECT_BYTES
             and transport.connected
-            and not (
-                transport.disconnecting
-                or transport._tempDataLen
-                or len(transport.dataBuffer)
-            )
+            and not (transport.disconnecting or self.unsent)
         ):
             sent = transport.writeSomeData(data)
             if sent == len(data):
@@ -98,6 +99,38 @@ class StorageChannel(HTTPChannel):
             if isinstance(sent, int):
                 data = data[sent:]
         transport.write(data)
+
+    def passage(self, fd: int) -> Passage | None:
+        """A way for the bytes of an open file past us, if there is one. Who uses it
+        has registered a producer, and asks `wait_for_room` when it is full."""
+        transport: Any = self.transport
+        if not (self._direct and Passage.possible and transport.connected):
+            return None
+        return Passage(fd, transport.fileno())
+
+    @property
+    def unsent(self) -> bool:
+        """Whether bytes wait here to be sent."""
+        transport: Any = self.transport
+        return bool(transport._tempDataLen or len(transport.dataBuffer))
+
+    def wait_for_room(self) -> None:
+        """Call the producer's `resumeProducing` when the socket takes bytes again."""
+        transport: Any = self.transport
+        if transport.connected:
+            transport.producerPaused = True
+            transport.startWriting()
+
+    def cut(self) -> None:
+        """End the connection at once, also when a `Passage` is still held."""
+        transport: Any = self.transport
+        if self._direct and transport.connected:
+            try:
+                transport.socket.shutdown(SHUT_RDWR)
+            except OSError:
+                pass  # it has ended by itself
+        self.end_after_this()
+        self.forceAbortClient()
 
     # --- plain requests
 
@@ -187,7 +220,7 @@ class StorageChannel(HTTPChannel):
             # What is behind is parsed when this is answered, which may be at once.
             self._handlingRequest = True
             request.take(data)
-            self.setTimeout(IDLE_SECONDS)
+            self.body_ended()
             request.answer()
 
     def _keep_behind(self, data: bytes) -> None:
@@ -246,6 +279,12 @@ class StorageChannel(HTTPChannel):
         # Another timer: to let one end sooner, the reactor looks through them all.
         self.setTimeout(None)
         self.setTimeout(BODY_STALL_SECONDS)
+        vars(self.transport).update(bufferSize=BODY_READ_BYTES)
+
+    def body_ended(self) -> None:
+        """All of it has come."""
+        self.setTimeout(IDLE_SECONDS)
+        vars(self.transport).pop("bufferSize", None)
 
     def pause_body(self) -> None:
         """Take no more bytes of the body; we are the slow one, so there is no stall."""
@@ -261,7 +300,7 @@ class StorageChannel(HTTPChannel):
         """As in `HTTPChannel`, which remembers the time-out for the next request."""
         if self._transferDecoder is not None:
             # `timeOut` is no longer what it was: `setTimeout` changes it.
-            self.setTimeout(IDLE_SECONDS)
+            self.body_ended()
         super().allContentReceived()
 
     def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:

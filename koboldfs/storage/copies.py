@@ -25,6 +25,7 @@ from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName
 from koboldfs.storage.move import move_file
 from koboldfs.storage.part import PartUpload
+from koboldfs.storage.passage import Passage
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES, Upload
 from koboldfs.wire.http import Target, copy_target
@@ -313,6 +314,13 @@ class Copies:
         `DeviceUnavailable` when the disk does not answer."""
         reading = self.lanes.run(devid, "read", self.disk.read, fd, length, offset)
         return reading.addTimeout(ANSWER_SECONDS, self._clock, _silence(devid))
+
+    def send(
+        self, devid: int, passage: Passage, length: int, offset: int
+    ) -> Deferred[int]:
+        """Up to `length` bytes of a file to its client; fails as `read` does."""
+        sending = self.lanes.run(devid, "read", passage.send, length, offset)
+        return sending.addTimeout(ANSWER_SECONDS, self._clock, _silence(devid))
 
     def close(self, devid: int, fd: int) -> None:
         """Close an open file. Whether that works concerns nobody."""

@@ -32,7 +32,7 @@ from koboldfs.errors import (
     KoboldError,
 )
 from koboldfs.model.entities import MD5, Checksum
-from koboldfs.storage.body import BodyBroken, FileBody
+from koboldfs.storage.body import BodyBroken, FileBody, PassedBody
 from koboldfs.storage.channel import StorageChannel
 from koboldfs.storage.copies import INLINE_BYTES, Copies, Opened
 from koboldfs.storage.part import PartOutside
@@ -90,7 +90,7 @@ class Exchange(Replies):
     _target: Target | None = None
     _upload: Upload | None = None
     _refusal: Exception | None = None
-    _body: FileBody | None = None
+    _body: FileBody | PassedBody | None = None
     _paused = False
     _checksums: tuple[Checksum, ...] = ()
     _patience: IDelayedCall | None = None
@@ -397,20 +397,39 @@ class Exchange(Replies):
             raise Refused(416, "the file has no such bytes", line) from error
 
     async def _stream(self, target: Target, fd: int, start: int, stop: int) -> None:
-        copies = self._door.copies
+        copies, channel = self._door.copies, self.channel
+        passage = channel.passage(fd)
 
         def read(length: int, offset: int) -> Deferred[bytes]:
             return copies.read(target.devid, fd, length, offset)
 
-        body = FileBody(self._door.clock, read, self.channel.write, start, stop)
+        def send(length: int, offset: int) -> Deferred[int]:
+            assert passage is not None
+            return copies.send(target.devid, passage, length, offset)
+
+        body: FileBody | PassedBody
+        if passage is None:
+            body = FileBody(self._door.clock, read, channel.write, start, stop)
+        else:
+            body = PassedBody(
+                self._door.clock, send, channel.wait_for_room, start, stop
+            )
+            if channel.unsent:
+                body.pauseProducing()
+                channel.wait_for_room()
         self._body = body
         self.registerProducer(body, True)
         try:
             await body.run()
+        except ConnectionError:
+            if not self.ruined:
+                channel.cut()  # the reactor will notice, too
         except OSError as error:
             raise BodyBroken("the disk failed to read the file") from error
         finally:
             self._body = None
+            if passage is not None:
+                passage.stop()
             if not self.ruined:
                 self.unregisterProducer()
 

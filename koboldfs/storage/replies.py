@@ -161,7 +161,7 @@ class Replies:
             "{uri}: {error}", uri=self.uri[:200].decode("latin-1"), error=error
         )
         if not self.ruined:
-            self.channel.forceAbortClient()
+            self.channel.cut()
 
     def defect(self, failure: Failure) -> None:
         """What nobody thought of: logged, and answered without its text."""
@@ -169,7 +169,7 @@ class Replies:
         if self.ruined:
             return
         if self.startedWriting:
-            self.channel.forceAbortClient()
+            self.channel.cut()
             return
         self.channel.end_after_this()
         self.fail(KoboldError("the storage node failed"))
