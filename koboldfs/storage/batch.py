@@ -118,9 +118,7 @@ class SmallWrites:
         while deadlines and (deadlines[0][1].called or deadlines[0][0] <= now):
             late.append(deadlines.popleft()[1])
         if deadlines:
-            self._deadline = self._clock.callLater(
-                deadlines[0][0] - now, self._overdue
-            )
+            self._deadline = self._clock.callLater(deadlines[0][0] - now, self._overdue)
         error = DeviceUnavailable(f"dev{self._device.devid} does not answer")
         for result in late:
             if not result.called:

@@ -59,6 +59,9 @@ MAX_WHOLE_BYTES = 64 * 1024
 MAX_DIRECT_BYTES = tcp.Connection.SEND_LIMIT
 
 
+MakePlain = Callable[["StorageChannel", Head], PlainRequest]
+
+
 class StorageChannel(HTTPChannel):
     """One connection of a client. Its requests are `BodyRequest`, or, when they are
     plain and the site knows how to make these, `PlainRequest`."""
@@ -67,7 +70,7 @@ class StorageChannel(HTTPChannel):
     maxHeaders = MAX_HEADERS
     requests: list[Any]
     connection_header: bytes = b""
-    factory: StorageSite
+    make_plain: MakePlain | None = None
     #: The plain request under way, how much of its body has not come, and the bytes
     #: that came behind it.
     _plain: PlainRequest | None = None
@@ -139,7 +142,7 @@ class StorageChannel(HTTPChannel):
         if self._plain is not None or self._behind:
             self.resetTimeout()
             self._more(data)
-        elif self._between_requests() and self.factory.make_plain is not None:
+        elif self._between_requests() and self.make_plain is not None:
             self.resetTimeout()
             self._answer_plain(data)
         else:
@@ -185,9 +188,8 @@ class StorageChannel(HTTPChannel):
         returns where the next one begins."""
         rest, start = head.rest, head.stop
         self.persistent, self.connection_header = rest.persistent, rest.connection
-        make_plain = self.factory.make_plain
-        assert make_plain is not None
-        request = self._plain = make_plain(self, head)
+        assert self.make_plain is not None
+        request = self._plain = self.make_plain(self, head)
         length = rest.length or 0
         body = data[start : start + length] if length else b""
         if head.method == b"PUT" and len(body) == length <= MAX_WHOLE_BYTES:
@@ -422,9 +424,9 @@ class StorageSite(ServerFactory):
         self,
         clock: IReactorTime,
         make_request: Callable[[StorageChannel], BodyRequest],
-        make_plain: Callable[[StorageChannel, Head], PlainRequest] | None = None,
+        make_plain: MakePlain | None = None,
     ) -> None:
-        self.make_plain = make_plain
+        self._make_plain = make_plain
         self._clock = clock
         self._connections: int = 0
 
@@ -441,6 +443,7 @@ class StorageSite(ServerFactory):
         self._connections += 1
         channel = StorageChannel()
         channel.factory = self
+        channel.make_plain = self._make_plain
         # Where twisted.web's own factory puts them, too.
         vars(channel).update(callLater=self._clock.callLater)
         channel.timeOut = IDLE_SECONDS

@@ -17,8 +17,9 @@ from koboldfs.model.entities import HASHLIB_NAMES, OWN_HASHTYPE, Checksum
 from koboldfs.storage.disk import FileStat, IDisk
 from koboldfs.storage.temporary import Stored
 
-#: How many files are remembered; about 250 bytes each, so 13 MB at most.
-MAX_REMEMBERED = 50_000
+#: How many files are remembered; about 250 bytes each, so 5 MB at most: whoever
+#: asks for one has stored the file lately, or would have it read anyway.
+MAX_REMEMBERED = 20_000
 #: How a file looks: size, time (of last change, in nanoseconds) and inode.
 _LOOK = Struct("<QqQ")
 #: How much is read at once to be digested (bytes): long enough that the thread rarely

@@ -20,7 +20,7 @@ away; a short body is taken first, and the connection kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -95,7 +95,7 @@ class Exchange(Replies):
     _checksums: tuple[Checksum, ...] = ()
     _patience: IDelayedCall | None = None
     _part_bytes: int | None = None
-    trailers: Sequence[bytes]
+    trailers: list[bytes]
     finished: int
     registerProducer: Callable[[object, bool], None]
     unregisterProducer: Callable[[], None]
@@ -478,4 +478,5 @@ class PlainStorageRequest(Exchange, PlainRequest):
 
     def _not_stored(self, failure: Failure) -> None:
         failure.trap(KoboldError)
+        assert isinstance(failure.value, KoboldError)
         self._end(failure.value)

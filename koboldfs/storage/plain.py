@@ -122,8 +122,6 @@ class PlainRequest(ABC):
     """A plain request, with the words of `channel.BodyRequest`: its channel calls
     `begin`, `take` and `answer`, or `store` for a PUT that came whole, and `lost`."""
 
-    #: What only chunked bodies have.
-    trailers: tuple[bytes, ...] = ()
     ruined = False
     finished = 0
     startedWriting = 0
@@ -133,6 +131,8 @@ class PlainRequest(ABC):
         self.channel = channel
         self.method, self.uri, self.target, self.rest, _ = head
         self.clientproto = self.rest.version
+        #: What only chunked bodies have.
+        self.trailers: list[bytes] = []
 
     @property
     def conditional(self) -> bool:

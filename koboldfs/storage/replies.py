@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -83,7 +83,7 @@ class Replies:
 
     _log = Logger()
     _clock: IReactorTime
-    channel: StorageChannel
+    channel: Any
     method: bytes
     uri: bytes
     clientproto: bytes

@@ -122,8 +122,7 @@ class TemporaryFile:
         self._root = root
         self._path = f"{root}/{TEMPORARY_FOLDER}/{temporary_name()}"
         self._digests = {
-            hashtype: _NEW_DIGEST[hashtype]()
-            for hashtype in {OWN_HASHTYPE, *hashtypes}
+            hashtype: _NEW_DIGEST[hashtype]() for hashtype in {OWN_HASHTYPE, *hashtypes}
         }
         self._there = False
         self._stored: Stored | None = None

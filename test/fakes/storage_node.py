@@ -85,9 +85,7 @@ class FakeNode:
             self.folders, self.disk, self.lanes, self.clock, fsync=fsync
         )
         door = Door(self.copies, self.clock)
-        self.site = StorageSite(
-            self.clock, door.request, door.plain if plain else None
-        )
+        self.site = StorageSite(self.clock, door.request, door.plain if plain else None)
 
     def connect(self) -> tuple[Any, Wire]:
         """A connection to the HTTP door."""
