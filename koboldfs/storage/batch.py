@@ -124,6 +124,13 @@ class SmallWrites:
             if not result.called:
                 result.errback(Failure(error))
 
+    def stop(self) -> None:
+        """Forget the deadlines: the node stops, and no file is waited for."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+        self._deadlines.clear()
+
     def _begin(self) -> None:
         waiting = self._waiting
         count = min(MAX_BATCH_FILES, len(waiting))

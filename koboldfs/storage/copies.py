@@ -107,7 +107,8 @@ class Copies:
         """Store a file of at most `SMALL_BYTES`. Raises what `upload` does, or
         `TooBusy`; fires, or fails, as `finish` does."""
         device = self._with_room(target.devid, expected.size)
-        file = SmallFile(target.relative, (data,), expected)
+        chunks = (data,) if data else ()
+        file = SmallFile(target.relative, chunks, expected)
         storing = self._small_writes(device).add(file)
         storing.addCallbacks(
             self._stored, self._not_stored, (target,), errbackArgs=(device,)
@@ -326,6 +327,11 @@ class Copies:
         """Close an open file. Whether that works concerns nobody."""
         closing = self.lanes.run(devid, "read", self.disk.close, fd)
         closing.addErrback(lambda failure: failure.trap(OSError) and None)
+
+    def stop(self) -> None:
+        """The node stops. What is being stored is stored, or thrown away."""
+        for small in self._small.values():
+            small.stop()
 
     async def _ask(
         self,

@@ -189,6 +189,7 @@ class StorageNode(MultiService):
 
         def stop_lanes(result: Any) -> Any:
             self.lanes.stop()
+            self.copies.stop()
             return result
 
         return stopping.addBoth(stop_lanes)

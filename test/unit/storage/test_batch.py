@@ -64,6 +64,14 @@ class Gathering(SynchronousTestCase):
         clock.advance(1)
         self.assertEqual(clock.getDelayedCalls(), [])
 
+    def test_stopped(self) -> None:
+        """Nothing is timed any more when the node has stopped."""
+        result = self.writes.add(small(1))
+        self.writes.stop()
+        self.assertEqual(self.node.clock.getDelayedCalls(), [])
+        self.lanes.run_all()
+        self.assertEqual(self.successResultOf(result).size, 1)
+
     def test_one_flush_for_many(self) -> None:
         """What comes while a batch is written is one batch, and its one flush is that
         of the names of the batch before, too."""
