@@ -12,8 +12,7 @@ noticed) is in this room:
   of the connection is ignored, and the request is told;
 - HTTP/1.0 connections are kept when the client asks for that;
 - between two requests of its own (`_between_requests`) twisted.web does not mind when
-  others are answered: plain ones (see `koboldfs.storage.plain`) are, without it;
-- bytes go to the socket at once when nothing waits before them (`writeSomeData`).
+  others are answered: plain ones (see `koboldfs.storage.plain`) are, without it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from collections.abc import Callable
 from socket import SHUT_RDWR
 from typing import Any
 
-from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
@@ -31,6 +29,7 @@ from twisted.web.http import HTTPChannel, Request
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
+from koboldfs.storage import direct
 from koboldfs.storage.passage import Passage
 from koboldfs.storage.plain import Head, PlainRequest, persistence, read_head
 
@@ -55,8 +54,6 @@ MAX_BEHIND_BYTES = 16 * 1024
 #: A body of at most this (bytes) that comes in one piece with its head is stored as it
 #: is; no longer one ever does, because a socket is not read further.
 MAX_WHOLE_BYTES = 64 * 1024
-#: More than this is not sent at once (bytes): it would be sent in two parts.
-MAX_DIRECT_BYTES = tcp.Connection.SEND_LIMIT
 
 
 MakePlain = Callable[["StorageChannel", Head], PlainRequest]
@@ -82,26 +79,14 @@ class StorageChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """As in `HTTPChannel`."""
         super().connectionMade()
-        transport = self.transport
-        self._direct = isinstance(transport, tcp.Connection) and not transport.TLS
+        self._direct = direct.is_direct(self.transport)
 
     def write(self, data: bytes) -> None:
-        """Send bytes: at once, if that can be. twisted.web would wait for the socket
-        to be writable, which it is."""
-        transport: Any = self.transport
-        if (
-            self._direct
-            and len(data) <= MAX_DIRECT_BYTES
-            and transport.connected
-            and not (transport.disconnecting or self.unsent)
-        ):
-            sent = transport.writeSomeData(data)
-            if sent == len(data):
-                return
-            # What went wrong will go wrong again, where it is dealt with.
-            if isinstance(sent, int):
-                data = data[sent:]
-        transport.write(data)
+        """Send bytes, at once if that can be."""
+        if self._direct:
+            direct.write(self.transport, data)
+        else:
+            super().write(data)
 
     def passage(self, fd: int) -> Passage | None:
         """A way for the bytes of an open file past us, if there is one. Who uses it
@@ -114,8 +99,7 @@ class StorageChannel(HTTPChannel):
     @property
     def unsent(self) -> bool:
         """Whether bytes wait here to be sent."""
-        transport: Any = self.transport
-        return bool(transport._tempDataLen or len(transport.dataBuffer))
+        return self._direct and direct.unsent(self.transport)
 
     def wait_for_room(self) -> None:
         """Call the producer's `resumeProducing` when the socket takes bytes again."""

@@ -99,6 +99,12 @@ class Mogile(SideCase):
         lose(self.channel)
         self.assertEqual(self.node.clock.getDelayedCalls(), timers)
 
+    def test_watch_after_a_question(self) -> None:
+        """Lines that come together are answered in their order."""
+        self.channel.dataReceived(f"size {URI}\nwatch\n".encode())
+        self.assertEqual(self.wire.value(), f"{URI} 4\r\n1\t-\n.\n".encode())
+        lose(self.channel)
+
     def test_watcher_that_does_not_read(self) -> None:
         """It is not told what it does not take."""
         self.channel.dataReceived(b"watch\n")
