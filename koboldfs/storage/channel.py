@@ -94,7 +94,10 @@ class StorageChannel(HTTPChannel):
         transport: Any = self.transport
         if not (self._direct and Passage.possible and transport.connected):
             return None
-        return Passage(fd, transport.fileno())
+        try:
+            return Passage(fd, transport.fileno())
+        except OSError:
+            return None  # there are no descriptors left: the long way needs none
 
     @property
     def unsent(self) -> bool:

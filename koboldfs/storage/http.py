@@ -356,14 +356,9 @@ class Exchange(Replies):
         stat = opened.stat
         etag = entity_tag(stat.size, stat.mtime_ns, stat.inode)
         validators = Validators(etag, stat.mtime_ns // 10**9)
-        headers = b"".join(
-            (
-                b"ETag: ",
-                etag,
-                b"\r\nLast-Modified: ",
-                format_date(validators.modified),
-                b"\r\nAccept-Ranges: bytes\r\n",
-            )
+        headers = b"ETag: %b\r\nLast-Modified: %b\r\nAccept-Ranges: bytes\r\n" % (
+            etag,
+            format_date(validators.modified),
         )
         if self.conditional:
             status = evaluate_conditions(self.header, validators)

@@ -3,13 +3,14 @@
 The socket takes what it has room for, and no byte comes into this process. The calls
 block when the disk does, so they run in a device's threads, while the reactor may close
 the connection, or give the file up. So a passage has descriptors of its own, which are
-closed when nobody holds it any more: a number that a thread still uses never becomes
-another file or another client's connection.
+closed when it was stopped and no thread is in it: a number that a thread still uses
+never becomes another file or another client's connection.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 
 from koboldfs.errors import DiskFault
 
@@ -25,20 +26,38 @@ class Passage:
     possible = hasattr(os, "sendfile")
 
     def __init__(self, file_fd: int, socket_fd: int) -> None:
-        self._fds: list[int] = []
-        for fd in (file_fd, socket_fd):
-            self._fds.append(os.dup(fd))
-        self._stopped = False
+        self._lock = threading.Lock()
+        self._in_use = self._stopped = False
+        self._file_fd = os.dup(file_fd)
+        try:
+            self._socket_fd = os.dup(socket_fd)
+        except OSError:
+            os.close(self._file_fd)
+            raise
 
     def send(self, length: int, offset: int) -> int:
         """Send up to `length` bytes at `offset`, as long as the socket takes them;
-        returns how many. Raises `FileEnded`, or `OSError` also when the peer is gone.
-        """
-        file_fd, socket_fd = self._fds
+        returns how many. Blocks, and is for one thread at a time. Raises `FileEnded`,
+        or `OSError` also when the peer is gone."""
+        with self._lock:
+            if self._stopped:
+                return 0
+            self._in_use = True
+        try:
+            return self._send(length, offset)
+        finally:
+            with self._lock:
+                self._in_use = False
+                if self._stopped:
+                    self._close()
+
+    def _send(self, length: int, offset: int) -> int:
         sent = 0
         while sent < length and not self._stopped:
             try:
-                more = os.sendfile(socket_fd, file_fd, offset + sent, length - sent)
+                more = os.sendfile(
+                    self._socket_fd, self._file_fd, offset + sent, length - sent
+                )
             except BlockingIOError:
                 break
             if more == 0:
@@ -47,9 +66,12 @@ class Passage:
         return sent
 
     def stop(self) -> None:
-        """Send no more, as soon as the disk lets go of the thread."""
-        self._stopped = True
+        """Send no more, as soon as the disk lets go of the thread. Called once."""
+        with self._lock:
+            self._stopped = True
+            if not self._in_use:
+                self._close()
 
-    def __del__(self) -> None:
-        for fd in self._fds:
-            os.close(fd)
+    def _close(self) -> None:
+        os.close(self._file_fd)
+        os.close(self._socket_fd)

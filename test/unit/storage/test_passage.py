@@ -21,11 +21,13 @@ class Passages(SynchronousTestCase):
         self.file = os.open(path, os.O_RDONLY)
         self.reading, self.writing = os.pipe2(os.O_NONBLOCK)
         self.open = {self.file, self.reading, self.writing}
-        self.passage: Passage | None = Passage(self.file, self.writing)
+        self.passage = Passage(self.file, self.writing)
+        self.stopped = False
 
     def tearDown(self) -> None:
         """Nothing stays open."""
-        self.passage = None
+        if not self.stopped:
+            self.passage.stop()
         for fd in self.open:
             os.close(fd)
 
@@ -36,7 +38,6 @@ class Passages(SynchronousTestCase):
 
     def test_as_much_as_there_is_room(self) -> None:
         """Some of it, then nothing, then more; all of it in the end."""
-        assert self.passage is not None
         sent, taken = 0, b""
         while sent < len(self.data):
             more = self.passage.send(len(self.data) - sent, sent)
@@ -49,36 +50,54 @@ class Passages(SynchronousTestCase):
 
     def test_span(self) -> None:
         """Not a byte more than was asked for."""
-        assert self.passage is not None
         self.assertEqual(self.passage.send(100, 7), 100)
         self.assertEqual(os.read(self.reading, 1000), self.data[7:107])
 
     def test_shorter_than_it_was(self) -> None:
         """A file that has no more bytes."""
-        assert self.passage is not None
         with self.assertRaises(FileEnded):
             self.passage.send(2, len(self.data) - 1)
 
     def test_nobody_reads(self) -> None:
         """The other end is gone."""
-        assert self.passage is not None
         self.close(self.reading)
         with self.assertRaises(BrokenPipeError):
             self.passage.send(1, 0)
 
+    def stop(self) -> None:
+        """Stop the passage."""
+        self.stopped = True
+        self.passage.stop()
+
     def test_stopped(self) -> None:
         """Nothing after the end."""
-        assert self.passage is not None
-        self.passage.stop()
+        self.stop()
         self.assertEqual(self.passage.send(10, 0), 0)
+        with self.assertRaises(BlockingIOError):
+            os.read(self.reading, 10)
 
     def test_own_descriptors(self) -> None:
         """Whoever closes the file and the socket does not take them away, and they
         are closed with the passage."""
-        assert self.passage is not None
         self.close(self.file)
         self.close(self.writing)
         self.assertEqual(self.passage.send(3, 0), 3)
         self.assertEqual(os.read(self.reading, 10), self.data[:3])
-        self.passage = None
+        self.stop()
         self.assertEqual(os.read(self.reading, 10), b"")
+
+    def test_stopped_in_the_middle(self) -> None:
+        """While a thread is in it, nothing is closed; the thread does that then."""
+        self.close(self.writing)
+        sendfile = os.sendfile
+
+        def stop_and_send(*words: int) -> int:
+            self.stop()
+            with self.assertRaises(BlockingIOError):
+                os.read(self.reading, 1)
+            return sendfile(*words)
+
+        self.patch(os, "sendfile", stop_and_send)
+        self.assertGreater(self.passage.send(len(self.data), 0), 0)
+        os.read(self.reading, len(self.data))
+        self.assertEqual(os.read(self.reading, 1), b"")
