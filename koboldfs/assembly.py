@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random, SystemRandom
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from twisted.internet.endpoints import serverFromString
@@ -44,12 +44,14 @@ from koboldfs.model.policy import parse_policy
 from koboldfs.model.view import MIN_FREE_MB
 from koboldfs.storage.pull import IPeers
 from koboldfs.storage.service import StorageNode
-from koboldfs.store.open import Store, open_store
 from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands, LocalCalls
 from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.native_factory import NativeFactory
 from koboldfs.tracker.ports import IJobControl
+
+if TYPE_CHECKING:
+    from koboldfs.store.open import Store
 
 #: How long a node waits for a tracker's answer before it asks the next one.
 TRACKER_TIMEOUT_SECONDS = 10.0
@@ -145,6 +147,9 @@ class Installation:
     # --- the tracker
 
     async def _start_tracker(self) -> ITrackerCall:
+        # SQLAlchemy is a third of a storage node's memory, which has no use for it.
+        from koboldfs.store.open import open_store
+
         config, reactor = self.config, self._reactor
         # Seeded by the system, which is far slower when asked for every number.
         random = Random(SystemRandom().getrandbits(128))

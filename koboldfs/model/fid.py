@@ -11,7 +11,8 @@ import re
 
 #: Fids and devids are at most 64-bit; 19 digits say all of them.
 _PATH = re.compile(
-    rb"/dev([1-9][0-9]{0,8})/([0-9])/([0-9]{3})/([0-9]{3})/([0-9]{10,19})\.fid",
+    rb"/dev([1-9][0-9]{0,8})"
+    rb"/(([0-9])/([0-9]{3})/([0-9]{3})/(\3\4\5[0-9]{3,12})\.fid)",
     re.ASCII,
 )
 MAX_FID = 2**63 - 1
@@ -35,13 +36,18 @@ def parse_uri(path: bytes) -> tuple[int, int] | None:
     Only the one spelling that `uri` produces is accepted: no escapes, no empty or
     dotted segments, no query, no padding beyond ten digits.
     """
+    found = parse_path(path)
+    return None if found is None else found[:2]
+
+
+def parse_path(path: bytes) -> tuple[int, int, str] | None:
+    """As `parse_uri`, with the file's path below its device's folder."""
     match = _PATH.fullmatch(path)
     if match is None:
         return None
-    devid, digits = int(match[1]), match[5]
+    devid, relative, first, _, _, digits = match.groups()
     fid = int(digits)
-    if fid < 1 or fid > MAX_FID:
+    # More than ten digits are never padded.
+    if not 1 <= fid <= MAX_FID or (first == b"0" and len(digits) > 10):
         return None
-    if uri(devid, fid).encode("ascii") != path:
-        return None
-    return devid, fid
+    return int(devid), fid, relative.decode("ascii")

@@ -20,9 +20,10 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
-from koboldfs.errors import KoboldError, TooBusy
+from koboldfs.errors import DeviceUnavailable, KoboldError, TooBusy
 from koboldfs.storage.devices import Device
 from koboldfs.storage.disk import IDisk
 from koboldfs.storage.lanes import ILanes
@@ -32,6 +33,8 @@ from koboldfs.storage.temporary import Expected, Stored, TemporaryFile, unplace
 MAX_BATCH_FILES = 64
 #: Files that may wait for a device; each holds at most `upload.SMALL_BYTES`.
 MAX_WAITING_FILES = 1024
+#: A file that is not stored after this long has a disk that hangs (seconds).
+STORE_SECONDS = 120.0
 
 
 class FlushFailed(OSError):
@@ -71,7 +74,18 @@ class BatchDone:
 class SmallWrites:
     """The small files that wait for one device."""
 
-    def __init__(self, lanes: ILanes, disk: IDisk, device: Device, fsync: bool) -> None:
+    def __init__(
+        self,
+        lanes: ILanes,
+        disk: IDisk,
+        device: Device,
+        clock: IReactorTime,
+        *,
+        fsync: bool,
+    ) -> None:
+        self._clock = clock
+        self._deadlines: deque[tuple[float, Deferred[Stored]]] = deque()
+        self._deadline: IDelayedCall | None = None
         self._lanes = lanes
         self._disk = disk
         self._device = device
@@ -82,14 +96,40 @@ class SmallWrites:
 
     def add(self, file: SmallFile) -> Deferred[Stored]:
         """Write it; fires when it is durable and in its place, or with the error
-        that left nothing behind. Raises `TooBusy`."""
+        that left nothing behind; or, after `STORE_SECONDS`, with
+        `DeviceUnavailable`, whatever comes of it. Raises `TooBusy`."""
         if len(self._waiting) >= MAX_WAITING_FILES:
             raise TooBusy
         result: Deferred[Stored] = Deferred()
         self._waiting.append((file, result))
+        self._deadlines.append((self._clock.seconds() + STORE_SECONDS, result))
+        if self._deadline is None:
+            self._deadline = self._clock.callLater(STORE_SECONDS, self._overdue)
         if not self._busy:
             self._begin()
         return result
+
+    def _overdue(self) -> None:
+        """Give up what waits for too long. One timer for all: it is moved when it
+        goes off, and not when a file is done, which is far more often."""
+        self._deadline = None
+        now, deadlines = self._clock.seconds(), self._deadlines
+        late: list[Deferred[Stored]] = []
+        while deadlines and (deadlines[0][1].called or deadlines[0][0] <= now):
+            late.append(deadlines.popleft()[1])
+        if deadlines:
+            self._deadline = self._clock.callLater(deadlines[0][0] - now, self._overdue)
+        error = DeviceUnavailable(f"dev{self._device.devid} does not answer")
+        for result in late:
+            if not result.called:
+                result.errback(Failure(error))
+
+    def stop(self) -> None:
+        """Forget the deadlines: the node stops, and no file is waited for."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+        self._deadlines.clear()
 
     def _begin(self) -> None:
         waiting = self._waiting
@@ -135,10 +175,14 @@ class SmallWrites:
         if self._waiting or self._placed:
             self._begin()
         for result, end in finished:
+            if result.called:
+                continue  # it was given up
             if isinstance(end, Stored):
                 result.callback(end)
             else:
                 result.errback(end if isinstance(end, Failure) else Failure(end))
+        while self._deadlines and self._deadlines[0][1].called:
+            self._deadlines.popleft()
 
 
 def write_batch(

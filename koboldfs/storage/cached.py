@@ -44,6 +44,7 @@ class CachedReader:
         # Reading is not to be noted in the inode: that might wait for the journal.
         self._noatime = getattr(os, "O_NOATIME", 0)
         self._how = _How(flags | self._noatime, 0, _RESOLVE_CACHED)
+        self._how_words = (ctypes.byref(self._how), ctypes.sizeof(self._how))
 
     def read(self, path: str, limit: int) -> tuple[os.stat_result, bytes] | None:
         """A regular file of at most `limit` bytes with all of its bytes, or its stat
@@ -72,14 +73,10 @@ class CachedReader:
 
     def _open(self, path: bytes) -> int:
         assert self._syscall is not None
-        how = self._how
-        fd = int(
-            self._syscall(
-                _OPENAT2, _AT_FDCWD, path, ctypes.byref(how), ctypes.sizeof(how)
-            )
-        )
+        fd: int = self._syscall(_OPENAT2, _AT_FDCWD, path, *self._how_words)
         if fd >= 0:
             return fd
+        how = self._how
         number = ctypes.get_errno()
         if number == errno.EPERM and how.flags & self._noatime:
             # Only the owner of a file may read it unnoticed.

@@ -18,13 +18,14 @@ from twisted.python.failure import Failure
 
 from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, CopyStat
-from koboldfs.storage.batch import FlushFailed, SmallWrites
+from koboldfs.storage.batch import FlushFailed, SmallFile, SmallWrites
 from koboldfs.storage.devices import Device, DeviceFolders
 from koboldfs.storage.digests import Checksums, digest_file
 from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName
 from koboldfs.storage.move import move_file
 from koboldfs.storage.part import PartUpload
+from koboldfs.storage.passage import Passage
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES, Upload
 from koboldfs.wire.http import Target, copy_target
@@ -89,20 +90,49 @@ class Copies:
         """Begin to store a file. Raises `NoDevice`, `DeviceUnavailable`, `ReadOnly`,
         or `DiskFull` when it is announced larger than the room there is."""
         device = self._with_room(target.devid, expected.size)
-        small = self._small.get(device)
-        if small is None:
-            small = SmallWrites(self.lanes, self.disk, device, self.fsync)
-            self._small[device] = small
         return Upload(
             self.disk,
             self.lanes,
-            small,
+            self._small_writes(device),
             device,
             target.relative,
             expected,
             frozenset({*hashtypes, *expected.hashtypes()}),
             self.fsync,
         )
+
+    def store(
+        self, target: Target, data: bytes, expected: Expected
+    ) -> Deferred[Stored]:
+        """Store a file of at most `SMALL_BYTES`. Raises what `upload` does, or
+        `TooBusy`; fires, or fails, as `finish` does."""
+        device = self._with_room(target.devid, expected.size)
+        chunks = (data,) if data else ()
+        file = SmallFile(target.relative, chunks, expected)
+        storing = self._small_writes(device).add(file)
+        storing.addCallbacks(
+            self._stored, self._not_stored, (target,), errbackArgs=(device,)
+        )
+        return storing
+
+    def _stored(self, stored: Stored, target: Target) -> Stored:
+        if target.kind == "copy":
+            self.checksums.learn(target.devid, target.fid, stored)
+        return stored
+
+    def _not_stored(self, failure: Failure, device: Device) -> Failure:
+        if isinstance(failure.value, OSError):
+            return Failure(self.failed_write(device, failure.value))
+        return failure
+
+    def _small_writes(self, device: Device) -> SmallWrites:
+        small = self._small.get(device)
+        if small is None:
+            small = SmallWrites(
+                self.lanes, self.disk, device, self._clock, fsync=self.fsync
+            )
+            self._small[device] = small
+        return small
 
     def part(self, target: Target, start: int, expected: Expected) -> PartUpload:
         """Begin to store a part of a file, from byte `start` on; raises like
@@ -147,9 +177,7 @@ class Copies:
         except DeviceUnavailable:
             upload.abort()
             raise
-        if target.kind == "copy":
-            self.checksums.learn(target.devid, target.fid, stored)
-        return stored
+        return self._stored(stored, target)
 
     def failed_write(self, device: Device, error: OSError) -> Exception:
         """Our error for a write that failed. A device whose flush failed, or that
@@ -201,26 +229,32 @@ class Copies:
 
     # --- reading
 
+    def cached(self, target: Target, limit: int) -> Opened | None:
+        """What needs no disk: see `IDiskCache.read_cached`. Raises like `open`."""
+        device = self.folders.reading(target.devid)
+        found = self.disk.read_cached(f"{device.path}/{target.relative}", limit)
+        return None if found is None else Opened(*found)
+
     async def open(
-        self, target: Target, *, inline: int = INLINE_BYTES
+        self, target: Target, *, inline: int = INLINE_BYTES, cached: bool = True
     ) -> Opened | None:
         """Open a file; None if it is not there. The bytes of one that is at most
-        `inline` (more than 0) long come with it."""
+        `inline` (more than 0) long come with it. Not `cached`: that was tried."""
+        opened = self.cached(target, inline) if cached else None
+        if opened is not None:
+            return opened
         device = self.folders.reading(target.devid)
-        cached = self.disk.read_cached(f"{device.path}/{target.relative}", inline)
-        if cached is not None:
-            return Opened(*cached)
         found: Opened | None = await self._ask(
             device, "read", self._open, device, target.relative, inline
         )
         return found
 
-    async def stat(self, target: Target) -> FileStat | None:
-        """What a file is; None if it is not there."""
+    async def stat(self, target: Target, *, cached: bool = True) -> FileStat | None:
+        """What a file is; None if it is not there. Not `cached`: that was tried."""
+        opened = self.cached(target, 0) if cached else None
+        if opened is not None:
+            return opened.stat
         device = self.folders.reading(target.devid)
-        cached = self.disk.read_cached(f"{device.path}/{target.relative}", 0)
-        if cached is not None:
-            return cached[0]
         found: FileStat | None = await self._ask(
             device, "read", self._stat, device, target.relative
         )
@@ -282,10 +316,22 @@ class Copies:
         reading = self.lanes.run(devid, "read", self.disk.read, fd, length, offset)
         return reading.addTimeout(ANSWER_SECONDS, self._clock, _silence(devid))
 
+    def send(
+        self, devid: int, passage: Passage, length: int, offset: int
+    ) -> Deferred[int]:
+        """Up to `length` bytes of a file to its client; fails as `read` does."""
+        sending = self.lanes.run(devid, "read", passage.send, length, offset)
+        return sending.addTimeout(ANSWER_SECONDS, self._clock, _silence(devid))
+
     def close(self, devid: int, fd: int) -> None:
         """Close an open file. Whether that works concerns nobody."""
         closing = self.lanes.run(devid, "read", self.disk.close, fd)
         closing.addErrback(lambda failure: failure.trap(OSError) and None)
+
+    def stop(self) -> None:
+        """The node stops. What is being stored is stored, or thrown away."""
+        for small in self._small.values():
+            small.stop()
 
     async def _ask(
         self,

@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from struct import Struct
 
 from koboldfs.errors import DiskFault
-from koboldfs.model.entities import HASHLIB_NAMES, Checksum
+from koboldfs.model.entities import HASHLIB_NAMES, OWN_HASHTYPE, Checksum
 from koboldfs.storage.disk import FileStat, IDisk
 from koboldfs.storage.temporary import Stored
 
-#: How many files are remembered; about 400 bytes each, so 20 MB at most.
-MAX_REMEMBERED = 50_000
+#: How many files are remembered; about 250 bytes each, so 5 MB at most: whoever
+#: asks for one has stored the file lately, or would have it read anyway.
+MAX_REMEMBERED = 20_000
+#: How a file looks: size, time (of last change, in nanoseconds) and inode.
+_LOOK = Struct("<QqQ")
 #: How much is read at once to be digested (bytes): long enough that the thread rarely
 #: asks for Python's lock, and small beside a node's memory.
 DIGEST_CHUNK_BYTES = 256 * 1024
@@ -28,30 +32,39 @@ class Checksums:
 
     def __init__(self, limit: int = MAX_REMEMBERED) -> None:
         self._limit = limit
-        self._known: OrderedDict[tuple[int, int], Stored] = OrderedDict()
+        # One int and one bytes for each: objects would take twice as much. The key is
+        # (devid, fid), the value the look and our digest.
+        self._known: OrderedDict[int, bytes] = OrderedDict()
 
     def learn(self, devid: int, fid: int, stored: Stored) -> None:
         """Remember what was written."""
-        self._known[devid, fid] = stored
-        self._known.move_to_end((devid, fid))
-        if len(self._known) > self._limit:
-            self._known.popitem(last=False)
+        assert stored.checksum.hashtype == OWN_HASHTYPE
+        look = _LOOK.pack(stored.size, stored.mtime_ns, stored.inode)
+        known, key = self._known, _key(devid, fid)
+        known[key] = look + stored.checksum.digest
+        known.move_to_end(key)
+        if len(known) > self._limit:
+            known.popitem(last=False)
 
     def recall(self, devid: int, fid: int, found: FileStat) -> Checksum | None:
         """Our checksum of the file that looks like `found`, or None."""
-        stored = self._known.get((devid, fid))
+        key = _key(devid, fid)
+        stored = self._known.get(key)
         if stored is None:
             return None
-        seen = (found.size, found.mtime_ns, found.inode)
-        if (stored.size, stored.mtime_ns, stored.inode) != seen:
-            del self._known[devid, fid]
+        if not stored.startswith(_LOOK.pack(found.size, found.mtime_ns, found.inode)):
+            del self._known[key]
             return None
-        self._known.move_to_end((devid, fid))
-        return stored.checksum
+        self._known.move_to_end(key)
+        return Checksum(OWN_HASHTYPE, stored[_LOOK.size :])
 
     def forget(self, devid: int, fid: int) -> None:
         """The file was removed."""
-        self._known.pop((devid, fid), None)
+        self._known.pop(_key(devid, fid), None)
+
+
+def _key(devid: int, fid: int) -> int:
+    return devid << 64 | fid
 
 
 class ReadFailed(DiskFault):

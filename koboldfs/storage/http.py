@@ -20,6 +20,8 @@ away; a short body is taken first, and the connection kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -30,12 +32,13 @@ from koboldfs.errors import (
     KoboldError,
 )
 from koboldfs.model.entities import MD5, Checksum
-from koboldfs.storage.body import BodyBroken, FileBody
+from koboldfs.storage.body import BodyBroken, FileBody, PassedBody
 from koboldfs.storage.channel import StorageChannel
-from koboldfs.storage.copies import Copies, Opened
+from koboldfs.storage.copies import INLINE_BYTES, Copies, Opened
 from koboldfs.storage.part import PartOutside
-from koboldfs.storage.replies import Refused, ReplyingRequest
-from koboldfs.storage.temporary import Expected
+from koboldfs.storage.plain import Head, PlainRequest
+from koboldfs.storage.replies import Refused, Replies, ReplyingRequest
+from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import Upload
 from koboldfs.wire.http import (
     MalformedHeader,
@@ -62,12 +65,6 @@ MAX_FILE_BYTES = 2**63 - 1
 REFUSED_BODY_SECONDS = 30.0
 _METHODS = (b"GET", b"HEAD", b"PUT", b"DELETE", b"MKCOL", b"MOVE")
 _ALLOW = b"Allow: GET, HEAD, PUT, DELETE, MKCOL, MOVE\r\n"
-_CONDITIONS = (
-    b"If-Match",
-    b"If-None-Match",
-    b"If-Modified-Since",
-    b"If-Unmodified-Since",
-)
 
 
 @frozen
@@ -81,21 +78,27 @@ class Door:
         """A request of a channel; for `StorageSite`."""
         return StorageRequest(channel, self)
 
+    def plain(self, channel: StorageChannel, head: Head) -> PlainStorageRequest:
+        """A plain request of a channel; for `StorageSite`."""
+        return PlainStorageRequest(channel, self, head)
 
-class StorageRequest(ReplyingRequest):
-    """One request to the storage node."""
 
-    def __init__(self, channel: StorageChannel, door: Door) -> None:
-        super().__init__(channel, door.clock)
-        self._door = door
-        self._target: Target | None = None
-        self._upload: Upload | None = None
-        self._refusal: Exception | None = None
-        self._body: FileBody | None = None
-        self._paused = False
-        self._checksums: tuple[Checksum, ...] = ()
-        self._patience: IDelayedCall | None = None
-        self._part_bytes: int | None = None
+class Exchange(Replies):
+    """What one request to the storage node does, whoever has read it."""
+
+    _door: Door
+    _target: Target | None = None
+    _upload: Upload | None = None
+    _refusal: Exception | None = None
+    _body: FileBody | PassedBody | None = None
+    _paused = False
+    _checksums: tuple[Checksum, ...] = ()
+    _patience: IDelayedCall | None = None
+    _part_bytes: int | None = None
+    trailers: list[bytes]
+    finished: int
+    registerProducer: Callable[[object, bool], None]
+    unregisterProducer: Callable[[], None]
 
     # --- the body of the request
 
@@ -133,9 +136,7 @@ class StorageRequest(ReplyingRequest):
             raise Refused(411, "say how long the file is, or send it in chunks")
         if length is not None and length > MAX_FILE_BYTES:
             raise Refused(413, "no file is that long")
-        value = self.header(b"Content-MD5")
-        if value is not None:
-            self._checksums = (Checksum(MD5, parse_content_md5(value)),)
+        self._announced()
         place = self.header(b"Content-Range")
         if place is not None:
             start, stop = parse_content_range(place)
@@ -152,6 +153,11 @@ class StorageRequest(ReplyingRequest):
             )
         self._upload.relieved = self._resume
         self._upload.failed = self._upload_failed
+
+    def _announced(self) -> None:
+        value = self.header(b"Content-MD5")
+        if value is not None:
+            self._checksums = (Checksum(MD5, parse_content_md5(value)),)
 
     def take(self, data: bytes) -> None:
         """Bytes of the body."""
@@ -220,10 +226,39 @@ class StorageRequest(ReplyingRequest):
             self.finish()
             return
         if self._refusal is not None:
-            self.fail(self._refusal)
-            self.finish()
+            self._end(self._refusal)
+            return
+        if self.method in (b"GET", b"HEAD") and self._answer_cached():
             return
         Deferred.fromCoroutine(self._answer()).addErrback(self.defect)
+
+    def _end(self, error: Exception) -> None:
+        """An error is the answer, and all of it."""
+        if self.startedWriting:
+            self.hang_up(error)
+            return
+        self.fail(error)
+        if not self.ruined and not self.finished:
+            self.finish()
+
+    def _answer_cached(self) -> bool:
+        """Answer with what needs no disk; False when that is not possible."""
+        target = self._target
+        assert target is not None
+        if target.kind == "usage":
+            return False
+        limit = 0 if self.method == b"HEAD" else INLINE_BYTES
+        try:
+            opened = self._door.copies.cached(target, limit)
+            if opened is None:
+                return False
+            self._send(opened)
+            self.finish()
+        except (KoboldError, MalformedHeader) as error:
+            self._end(error)
+        except Exception:
+            self.defect(Failure())
+        return True
 
     async def _answer(self) -> None:
         try:
@@ -240,10 +275,8 @@ class StorageRequest(ReplyingRequest):
             else:
                 await self._get()
         except (KoboldError, MalformedHeader) as error:
-            if self.startedWriting:
-                self.hang_up(error)
-                return
-            self.fail(error)
+            self._end(error)
+            return
         if not self.ruined and not self.finished:
             self.finish()
 
@@ -298,7 +331,9 @@ class StorageRequest(ReplyingRequest):
             return
         opened = await self._open(target)
         try:
-            await self._send(target, opened)
+            span = self._send(opened)
+            if span is not None:
+                await self._stream(target, opened.fd, *span)
         finally:
             if opened.fd >= 0:
                 self._door.copies.close(target.devid, opened.fd)
@@ -306,34 +341,30 @@ class StorageRequest(ReplyingRequest):
     async def _open(self, target: Target) -> Opened:
         copies = self._door.copies
         if self.method == b"HEAD":
-            found = await copies.stat(target)
+            found = await copies.stat(target, cached=False)
             opened = None if found is None else Opened(found, b"")
         else:
-            opened = await copies.open(target)
+            opened = await copies.open(target, cached=False)
         if opened is None:
             raise Refused(404, "there is no such file")
         return opened
 
-    async def _send(self, target: Target, opened: Opened) -> None:
+    def _send(self, opened: Opened) -> tuple[int, int] | None:
+        """Begin to answer with a file; returns the span of bytes that must follow."""
         if self.ruined:
-            return
+            return None
         stat = opened.stat
         etag = entity_tag(stat.size, stat.mtime_ns, stat.inode)
         validators = Validators(etag, stat.mtime_ns // 10**9)
-        headers = b"".join(
-            (
-                b"ETag: ",
-                etag,
-                b"\r\nLast-Modified: ",
-                format_date(validators.modified),
-                b"\r\nAccept-Ranges: bytes\r\n",
-            )
+        headers = b"ETag: %b\r\nLast-Modified: %b\r\nAccept-Ranges: bytes\r\n" % (
+            etag,
+            format_date(validators.modified),
         )
-        if any(self.requestHeaders.hasHeader(name) for name in _CONDITIONS):
+        if self.conditional:
             status = evaluate_conditions(self.header, validators)
             if status == 304:
                 self.respond(304, b"", headers)
-                return
+                return None
             if status == 412:
                 raise Refused(412, "the file is not what the condition says")
         start, stop, status = 0, stat.size, 200
@@ -346,9 +377,9 @@ class StorageRequest(ReplyingRequest):
         if opened.data is not None:
             data = opened.data if status == 200 else opened.data[start:stop]
             self.respond(status, data, headers, length=stop - start)
-            return
+            return None
         self.respond(status, b"", headers, length=stop - start)
-        await self._stream(target, opened.fd, start, stop)
+        return start, stop
 
     def _span(self, validators: Validators, size: int) -> tuple[int, int] | None:
         value = self.header(b"Range") if self.method == b"GET" else None
@@ -361,19 +392,86 @@ class StorageRequest(ReplyingRequest):
             raise Refused(416, "the file has no such bytes", line) from error
 
     async def _stream(self, target: Target, fd: int, start: int, stop: int) -> None:
-        copies = self._door.copies
+        copies, channel = self._door.copies, self.channel
+        passage = channel.passage(fd)
 
         def read(length: int, offset: int) -> Deferred[bytes]:
             return copies.read(target.devid, fd, length, offset)
 
-        body = FileBody(self._door.clock, read, self.channel.write, start, stop)
+        def send(length: int, offset: int) -> Deferred[int]:
+            assert passage is not None
+            return copies.send(target.devid, passage, length, offset)
+
+        body: FileBody | PassedBody
+        if passage is None:
+            body = FileBody(self._door.clock, read, channel.write, start, stop)
+        else:
+            body = PassedBody(
+                self._door.clock, send, channel.wait_for_room, start, stop
+            )
+            if channel.unsent:
+                body.pauseProducing()
+                channel.wait_for_room()
         self._body = body
         self.registerProducer(body, True)
         try:
             await body.run()
+        except ConnectionError:
+            if not self.ruined:
+                channel.cut()  # the reactor will notice, too
         except OSError as error:
             raise BodyBroken("the disk failed to read the file") from error
         finally:
             self._body = None
+            if passage is not None:
+                passage.stop()
             if not self.ruined:
                 self.unregisterProducer()
+
+
+class StorageRequest(Exchange, ReplyingRequest):
+    """A request that twisted.web has read."""
+
+    def __init__(self, channel: StorageChannel, door: Door) -> None:
+        super().__init__(channel, door.clock)
+        self._door = door
+
+
+class PlainStorageRequest(Exchange, PlainRequest):
+    """A plain request."""
+
+    def __init__(self, channel: StorageChannel, door: Door, head: Head) -> None:
+        PlainRequest.__init__(self, channel, head)
+        self._door = door
+        self._clock = door.clock
+        self._target = head.target
+
+    def begin(self, length: int | None) -> None:
+        """The headers are in, and need no check: the path is a copy's."""
+        if self.method == b"PUT":
+            try:
+                self._begin_upload(length)
+            except (KoboldError, MalformedHeader) as error:
+                self._refuse(error, length)
+
+    def store(self, body: bytes) -> None:
+        """The whole file is there."""
+        try:
+            self._announced()
+            expected = Expected(len(body), self._checksums)
+            storing = self._door.copies.store(self.target, body, expected)
+        except (KoboldError, MalformedHeader) as error:
+            self._end(error)
+            return
+        storing.addCallbacks(self._stored, self._not_stored)
+        storing.addErrback(self.defect)
+
+    def _stored(self, stored: Stored) -> None:
+        self.respond(201)
+        if not self.ruined:
+            self.finish()
+
+    def _not_stored(self, failure: Failure) -> None:
+        failure.trap(KoboldError)
+        assert isinstance(failure.value, KoboldError)
+        self._end(failure.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -20,7 +21,7 @@ from koboldfs.errors import (
 )
 from koboldfs.storage.channel import BodyRequest, StorageChannel
 from koboldfs.storage.move import NameTaken
-from koboldfs.wire.http import MalformedHeader, format_date
+from koboldfs.wire.http import CONDITIONS, MalformedHeader, format_date
 
 REASONS = {
     200: b"OK",
@@ -76,19 +77,32 @@ def status_of(error: Exception) -> int:
     return 500
 
 
-class ReplyingRequest(BodyRequest):
-    """A request that knows how to answer. At most one answer is ever begun."""
+class Replies:
+    """How a request answers, whoever has read it: a mixin for `BodyRequest` and
+    `PlainRequest`. At most one answer is ever begun."""
 
     _log = Logger()
+    _clock: IReactorTime
+    channel: Any
+    method: bytes
+    uri: bytes
+    clientproto: bytes
+    code: int
+    startedWriting: int
+    ruined: bool
 
-    def __init__(self, channel: StorageChannel, clock: IReactorTime) -> None:
-        super().__init__(channel)
-        self._clock = clock
+    if TYPE_CHECKING:
+        # The class that this is mixed with has them.
 
-    def header(self, name: bytes) -> bytes | None:
-        """The last value of a request header, or None."""
-        values = self.requestHeaders.getRawHeaders(name)
-        return values[-1] if values else None
+        def header(self, name: bytes) -> bytes | None:
+            """The last value of a request header, or None."""
+
+        def finish(self) -> None:
+            """The answer is whole."""
+
+        @property
+        def conditional(self) -> bool:
+            """Whether one of `CONDITIONS` is there."""
 
     def respond(
         self,
@@ -147,7 +161,7 @@ class ReplyingRequest(BodyRequest):
             "{uri}: {error}", uri=self.uri[:200].decode("latin-1"), error=error
         )
         if not self.ruined:
-            self.channel.forceAbortClient()
+            self.channel.cut()
 
     def defect(self, failure: Failure) -> None:
         """What nobody thought of: logged, and answered without its text."""
@@ -155,8 +169,26 @@ class ReplyingRequest(BodyRequest):
         if self.ruined:
             return
         if self.startedWriting:
-            self.channel.forceAbortClient()
+            self.channel.cut()
             return
         self.channel.end_after_this()
         self.fail(KoboldError("the storage node failed"))
         self.finish()
+
+
+class ReplyingRequest(Replies, BodyRequest):
+    """A request that twisted.web has read, and that knows how to answer."""
+
+    def __init__(self, channel: StorageChannel, clock: IReactorTime) -> None:
+        super().__init__(channel)
+        self._clock = clock
+
+    def header(self, name: bytes) -> bytes | None:
+        """See `Replies`."""
+        values = self.requestHeaders.getRawHeaders(name)
+        return values[-1] if values else None
+
+    @property
+    def conditional(self) -> bool:
+        """See `Replies`."""
+        return any(self.requestHeaders.hasHeader(name) for name in CONDITIONS)

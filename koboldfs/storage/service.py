@@ -123,7 +123,8 @@ class StorageNode(MultiService):
         self.client = PeerClient(reactor, self._connect)
         puller = Puller(self.copies, self.client, peers or NoPeers())
         side_channel = SideChannelFactory(reactor, self.copies, puller)
-        site = StorageSite(reactor, Door(self.copies, reactor).request)
+        door = Door(self.copies, reactor)
+        site = StorageSite(reactor, door.request, door.plain)
         self._side_channel = Listener(
             reactor, "--sidechannel-listen", sidechannel_listen, side_channel
         )
@@ -188,6 +189,7 @@ class StorageNode(MultiService):
 
         def stop_lanes(result: Any) -> Any:
             self.lanes.stop()
+            self.copies.stop()
             return result
 
         return stopping.addBoth(stop_lanes)

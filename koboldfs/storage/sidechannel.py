@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.model.entities import HASH_NAMES, MD5, SHA1
+from koboldfs.storage import direct
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.digests import ReadFailed
 from koboldfs.storage.pull import Puller
@@ -70,14 +71,28 @@ class SideChannel(LineOnlyReceiver):
         self._answering = False
         self._watching: LoopingCall | None = None
         self._gone = False
+        self._direct = False
+        self._together: list[bytes] | None = None
         self._full = False  # the peer does not read
         self._behind = False  # we do not answer as fast as it asks
 
     def connectionMade(self) -> None:
         """A peer that does not read what we say is not read from."""
+        self._direct = direct.is_direct(self.transport)
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self.transport.setTcpKeepAlive(True)  # type: ignore[union-attr]
+
+    def dataReceived(self, data: bytes) -> None:
+        """Lines; what is answered at once is sent together."""
+        together: list[bytes] = []
+        self._together = together
+        try:
+            super().dataReceived(data)
+        finally:
+            self._together = None
+        if together:
+            self._send(b"".join(together))
 
     def lineReceived(self, line: bytes) -> None:
         """One request."""
@@ -101,7 +116,7 @@ class SideChannel(LineOnlyReceiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """What is under way goes on: a pull that was asked for is still wanted."""
-        self._gone = True
+        self._gone, self._direct = True, False
         self._lines.clear()
         self.factory.load.connections -= 1
         if self._watching is not None and self._watching.running:
@@ -139,8 +154,15 @@ class SideChannel(LineOnlyReceiver):
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
     def _say(self, line: bytes) -> None:
-        if not self._gone:
-            self.transport.write(line + b"\r\n")  # type: ignore[union-attr]
+        self._send(line + b"\r\n")
+
+    def _send(self, data: bytes) -> None:
+        if self._together is not None:
+            self._together.append(data)
+        elif self._direct:
+            direct.write(self.transport, data)
+        elif not self._gone:
+            self.transport.write(data)  # type: ignore[union-attr]
 
     # --- ours
 
@@ -247,8 +269,7 @@ class SideChannel(LineOnlyReceiver):
             lines.append(f"{device.devid}\t{share}\n")
         lines.append(".\n")
         if not self._full:
-            data = "".join(lines).encode("ascii")
-            self.transport.write(data)  # type: ignore[union-attr]
+            self._send("".join(lines).encode("ascii"))
 
 
 def _text(value: object) -> str:

@@ -28,6 +28,11 @@ from koboldfs.storage.disk import TEMPORARY_FOLDER, IDisk
 PIECE_BYTES = 256 * 1024
 _NAME = re.compile(r"([0-9]{1,10})-([0-9]{1,20})-[0-9]{1,19}", re.ASCII)
 _numbers = count()
+_NONE = frozenset[int]()
+#: By type. `hashlib.new` would look for the name among all that OpenSSL has.
+_NEW_DIGEST = {
+    hashtype: getattr(hashlib, name) for hashtype, name in HASHLIB_NAMES.items()
+}
 
 
 @frozen
@@ -37,9 +42,11 @@ class Expected:
     size: int | None = None
     checksums: tuple[Checksum, ...] = ()
 
-    def hashtypes(self) -> set[int]:
+    def hashtypes(self) -> frozenset[int]:
         """The types of the checksums."""
-        return {checksum.hashtype for checksum in self.checksums}
+        if not self.checksums:
+            return _NONE
+        return frozenset(checksum.hashtype for checksum in self.checksums)
 
 
 @frozen
@@ -115,8 +122,7 @@ class TemporaryFile:
         self._root = root
         self._path = f"{root}/{TEMPORARY_FOLDER}/{temporary_name()}"
         self._digests = {
-            hashtype: hashlib.new(HASHLIB_NAMES[hashtype])
-            for hashtype in {OWN_HASHTYPE, *hashtypes}
+            hashtype: _NEW_DIGEST[hashtype]() for hashtype in {OWN_HASHTYPE, *hashtypes}
         }
         self._there = False
         self._stored: Stored | None = None

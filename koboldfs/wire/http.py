@@ -23,7 +23,9 @@ import re
 from base64 import b64decode
 from calendar import timegm
 from collections.abc import Callable
-from email.utils import formatdate, parsedate_tz
+from email.utils import parsedate_tz
+from functools import lru_cache
+from time import gmtime
 from typing import Literal
 
 from attrs import frozen
@@ -46,6 +48,25 @@ _CONTENT_RANGE = re.compile(
 )
 _MD5 = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _TAG = re.compile(rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
+
+#: Headers that ask whether the file has changed.
+CONDITIONS = (
+    b"If-Match",
+    b"If-None-Match",
+    b"If-Modified-Since",
+    b"If-Unmodified-Since",
+)
+_DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun") + (
+    b"Jul",
+    b"Aug",
+    b"Sep",
+    b"Oct",
+    b"Nov",
+    b"Dec",
+)
+#: HTTP dates that are remembered: files that are asked for now are often of an age.
+REMEMBERED_DATES = 1024
 
 Kind = Literal["copy", "usage", "test", "folder"]
 
@@ -175,9 +196,19 @@ def parse_date(value: bytes) -> int | None:
         return None
 
 
-def format_date(seconds: float) -> bytes:
+@lru_cache(REMEMBERED_DATES)
+def format_date(seconds: int) -> bytes:
     """Unix seconds as an HTTP date."""
-    return formatdate(seconds, usegmt=True).encode("ascii")
+    year, month, day, hour, minute, second, weekday, *_ = gmtime(seconds)
+    return b"%b, %02d %b %04d %02d:%02d:%02d GMT" % (
+        _DAYS[weekday],
+        day,
+        _MONTHS[month - 1],
+        year,
+        hour,
+        minute,
+        second,
+    )
 
 
 def entity_tag(size_bytes: int, modified_ns: int, inode: int) -> bytes:

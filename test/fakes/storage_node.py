@@ -57,6 +57,7 @@ class FakeNode:
         lanes: Any = None,
         fsync: bool = True,
         devices: int = 1,
+        plain: bool = True,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(NOW)
@@ -83,7 +84,8 @@ class FakeNode:
         self.copies = Copies(
             self.folders, self.disk, self.lanes, self.clock, fsync=fsync
         )
-        self.site = StorageSite(self.clock, Door(self.copies, self.clock).request)
+        door = Door(self.copies, self.clock)
+        self.site = StorageSite(self.clock, door.request, door.plain if plain else None)
 
     def connect(self) -> tuple[Any, Wire]:
         """A connection to the HTTP door."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import socket
 import tempfile
@@ -89,6 +90,68 @@ class Memory(StorageNodeCase):
             wanted.update(PIECE)
         self.assertEqual(digest.digest(), wanted.digest())
         self.assertIn(f"size={LARGE_BYTES}&checksum=SHA-256:{wanted.hexdigest()}", said)
+
+
+class Readers(StorageNodeCase):
+    """Long files on their way out, past the process."""
+
+    size = 32 * len(PIECE)
+
+    def setUp(self) -> None:
+        """A node with a long file."""
+        super().setUp()
+        self.node = self.start(fsync=False)
+        self.node.request("PUT", uri(1, 1), PIECE * 32)
+        self.node.request("PUT", uri(1, 2), b"short")
+
+    def ask(self, *requests: tuple[int, str]) -> socket.socket:
+        """A connection on which files were asked for, with header lines."""
+        connection = self.node.connect()
+        for fid, lines in requests:
+            head = f"GET {uri(1, fid)} HTTP/1.1\r\nHost: x\r\n{lines}\r\n"
+            connection.sendall(head.encode())
+        return connection
+
+    def test_order(self) -> None:
+        """Spans of a file and short files, asked for at once by one who reads late,
+        come whole and one after another."""
+        spans = ((5, 3 * len(PIECE)), (0, self.size), (self.size - 9, self.size))
+        requests = []
+        for start, stop in spans:
+            requests += [(1, f"Range: bytes={start}-{stop - 1}\r\n"), (2, "")]
+        with self.ask(*requests) as connection, connection.makefile("rb") as stream:
+            time.sleep(0.2)
+            for start, stop in spans:
+                for data in ((PIECE * 32)[start:stop], b"short"):
+                    while stream.readline() != b"\r\n":
+                        pass
+                    self.assertTrue(stream.read(len(data)) == data)
+
+    def test_who_goes(self) -> None:
+        """Whoever leaves in the middle leaves nothing behind."""
+        descriptors = Path(f"/proc/{self.node.process.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        for _ in range(8):
+            with self.ask((1, "")) as connection:
+                self.assertGreater(len(connection.recv(1000)), 0)
+        self.until(lambda: len(list(descriptors.iterdir())) <= before)
+        self.assertEqual(self.node.request("GET", uri(1, 2))[1], b"short")
+
+    def test_shrunk(self) -> None:
+        """A file that becomes shorter while it is sent ends the connection early."""
+        with self.ask((1, "")) as connection:
+            self.assertEqual(connection.recv(4), b"HTTP")
+            path = self.node.device(1) / relative_path(1)
+            os.truncate(path, self.size // 2)
+            received, data = 4, b"x"
+            while data:
+                try:
+                    data = connection.recv(2**20)
+                except ConnectionResetError:
+                    break
+                received += len(data)
+            self.assertLess(received, self.size)
+        self.assertEqual(self.node.request("GET", uri(1, 2))[1], b"short")
 
 
 class BrokenUploads(StorageNodeCase):

@@ -95,3 +95,20 @@ class Floors(SynchronousTestCase):
             timeout=60,
         )
         self.assertEqual((ended.stdout.strip(), ended.stderr), ("[]", ""))
+
+    def test_a_storage_node_has_no_database(self) -> None:
+        """What every process imports at its start leaves SQLAlchemy and the drivers
+        out, which would be a third of a storage node's memory."""
+        code = (
+            "import sys, koboldfs.tap; "
+            "print({'sqlalchemy', 'psycopg2', 'pymysql', 'sqlite3'} & {*sys.modules})"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
+            timeout=60,
+        )
+        self.assertEqual(ran.stdout.strip(), "set()")

@@ -6,10 +6,11 @@ import errno
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.errors import CopyCorrupt, TooBusy
+from koboldfs.errors import CopyCorrupt, DeviceUnavailable, TooBusy
 from koboldfs.storage.batch import (
     MAX_BATCH_FILES,
     MAX_WAITING_FILES,
+    STORE_SECONDS,
     FlushFailed,
     SmallFile,
     SmallWrites,
@@ -34,7 +35,9 @@ class Gathering(SynchronousTestCase):
         self.node = FakeNode(disk=FaultyDisk)
         self.lanes = HeldLanes()
         device = self.node.folders.devices()[0]
-        self.writes = SmallWrites(self.lanes, self.node.disk, device, fsync=True)
+        self.writes = SmallWrites(
+            self.lanes, self.node.disk, device, self.node.clock, fsync=True
+        )
         self.node.memory.calls.clear()
 
     def test_idle(self) -> None:
@@ -42,6 +45,31 @@ class Gathering(SynchronousTestCase):
         result = self.writes.add(small(1))
         self.assertEqual([job[0] for job in self.lanes.jobs], ["batch"])
         self.lanes.step()
+        self.assertEqual(self.successResultOf(result).size, 1)
+
+    def test_hanging_disk(self) -> None:
+        """Each file has its time; what comes of it later is told nobody, and who came
+        later still waits."""
+        clock, first = self.node.clock, self.writes.add(small(1))
+        clock.advance(STORE_SECONDS / 2)
+        second, third = self.writes.add(small(2)), self.writes.add(small(3))
+        clock.advance(STORE_SECONDS / 2)
+        self.failureResultOf(first, DeviceUnavailable)
+        self.assertNoResult(second)
+        clock.advance(STORE_SECONDS / 2 - 1)
+        self.assertNoResult(second)
+        self.lanes.run_all()
+        for one in (second, third):
+            self.assertEqual(self.successResultOf(one).size, 1)
+        clock.advance(1)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_stopped(self) -> None:
+        """Nothing is timed any more when the node has stopped."""
+        result = self.writes.add(small(1))
+        self.writes.stop()
+        self.assertEqual(self.node.clock.getDelayedCalls(), [])
+        self.lanes.run_all()
         self.assertEqual(self.successResultOf(result).size, 1)
 
     def test_one_flush_for_many(self) -> None:

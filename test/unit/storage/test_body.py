@@ -6,7 +6,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.storage.body import PIECE_BYTES, STALL_SECONDS, BodyBroken, FileBody
+from koboldfs.storage.body import (
+    PASS_BYTES,
+    PIECE_BYTES,
+    STALL_SECONDS,
+    BodyBroken,
+    FileBody,
+    PassedBody,
+)
 
 
 class Bodies(SynchronousTestCase):
@@ -90,3 +97,68 @@ class Bodies(SynchronousTestCase):
         """What the disk said is told."""
         body = FileBody(self.clock, lambda *_: fail(OSError(5, "x")), print, 0, 10)
         self.failureResultOf(Deferred.fromCoroutine(body.run()), OSError)
+
+
+class Passed(SynchronousTestCase):
+    """`PassedBody`"""
+
+    def setUp(self) -> None:
+        """A socket that takes what the test says."""
+        self.clock = Clock()
+        self.takes: list[int] = []
+        self.asked: list[tuple[int, int]] = []
+        self.full = 0
+
+    def send(self, length: int, offset: int) -> Deferred[int]:
+        """The socket has room for so many."""
+        self.asked.append((length, offset))
+        return succeed(min(length, self.takes.pop(0)))
+
+    def is_full(self) -> None:
+        """The body says so."""
+        self.full += 1
+
+    def test_whole(self) -> None:
+        """In spans that leave others their turn, waiting whenever it is full."""
+        stop = 5 + 2 * PASS_BYTES
+        self.takes = [PASS_BYTES, 7, PASS_BYTES, PASS_BYTES]
+        body = PassedBody(self.clock, self.send, self.is_full, 5, stop)
+        running = Deferred.fromCoroutine(body.run())
+        self.assertNoResult(running)
+        left = PASS_BYTES - 7
+        spans = [(PASS_BYTES, 5), (PASS_BYTES, 5 + PASS_BYTES)]
+        self.assertEqual((self.asked, self.full), (spans, 1))
+        body.resumeProducing()
+        self.assertTrue(self.successResultOf(running))
+        self.assertEqual(self.asked, [*spans, (left, stop - left)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_head_before_it(self) -> None:
+        """A body that is paused before it begins waits."""
+        body = PassedBody(self.clock, self.send, self.is_full, 0, 3)
+        body.pauseProducing()
+        running = Deferred.fromCoroutine(body.run())
+        self.assertEqual(self.asked, [])
+        self.takes = [3]
+        body.resumeProducing()
+        self.assertTrue(self.successResultOf(running))
+
+    def test_peer_stalls(self) -> None:
+        """A peer that takes nothing for too long."""
+        self.takes = [0]
+        body = PassedBody(self.clock, self.send, self.is_full, 0, 3)
+        running = Deferred.fromCoroutine(body.run())
+        self.clock.advance(STALL_SECONDS - 1)
+        self.assertNoResult(running)
+        self.clock.advance(1)
+        self.failureResultOf(running, BodyBroken)
+
+    def test_peer_goes(self) -> None:
+        """Nothing more is sent."""
+        self.takes = [1]
+        body = PassedBody(self.clock, self.send, self.is_full, 0, 3)
+        running = Deferred.fromCoroutine(body.run())
+        body.stopProducing()
+        self.assertFalse(self.successResultOf(running))
+        self.assertEqual(len(self.asked), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -36,14 +36,20 @@ def put(body: bytes, more: bytes = b"", path: bytes = URI) -> bytes:
     return get(length + more, b"PUT", path) + body
 
 
-class DoorCase(SynchronousTestCase):
+class ReadingCase(SynchronousTestCase):
+    """Whether plain requests are read as such; `test_http_twisted` has all the rest."""
+
+    plain = True
+
+
+class DoorCase(ReadingCase):
     """A node that has a short file."""
 
     data = bytes(range(200))
 
     def setUp(self) -> None:
         """The node."""
-        self.node = FakeNode(disk=FaultyDisk)
+        self.node = FakeNode(disk=FaultyDisk, plain=self.plain)
         self.assertEqual(self.ask(put(self.data))[0], 201)
         self.node.memory.calls.clear()
 
@@ -351,13 +357,13 @@ class Writing(DoorCase):
         self.refused(413, get(b"Transfer-Encoding: chunked\r\n"))
 
 
-class Slow(SynchronousTestCase):
+class Slow(ReadingCase):
     """Bodies that wait for the disk, and refused ones that keep coming."""
 
     def setUp(self) -> None:
         """A node whose lanes are held."""
         self.lanes = HeldLanes()
-        self.node = FakeNode(disk=FaultyDisk, lanes=self.lanes)
+        self.node = FakeNode(disk=FaultyDisk, lanes=self.lanes, plain=self.plain)
 
     def test_backpressure(self) -> None:
         """A client is not read from while the disk is behind, and in the end has its
@@ -434,12 +440,12 @@ class Slow(SynchronousTestCase):
         lose(channel)
 
 
-class Defects(SynchronousTestCase):
+class Defects(ReadingCase):
     """Whatever happens, there is one line and no traceback on the wire."""
 
     def test_defect(self) -> None:
         """A defect is logged, answered 500, and the connection closed."""
-        node = FakeNode()
+        node = FakeNode(plain=self.plain)
         node.copies.stat = None  # type: ignore[assignment, method-assign]
         channel, wire = node.connect()
         channel.dataReceived(get(method=b"HEAD"))
@@ -450,7 +456,7 @@ class Defects(SynchronousTestCase):
 
     def test_defect_in_the_middle(self) -> None:
         """A defect after the head is out cuts the connection."""
-        node = FakeNode()
+        node = FakeNode(plain=self.plain)
         node.ask(put(b"x" * (INLINE_BYTES + 1)))
         self.patch(http, "FileBody", None)
         channel, wire = node.connect()
@@ -459,6 +465,10 @@ class Defects(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         lose(channel)
         self.assertEqual(node.memory.open_count, 0)
+
+
+class AnyBytes(ReadingCase):
+    """What nobody sends by mistake."""
 
     @settings(max_examples=200, deadline=None)
     @given(some.data())
@@ -469,7 +479,7 @@ class Defects(SynchronousTestCase):
         words += [b"Transfer-Encoding: chunked\r\n", b"\r\n", b"5\r\nhello\r\n0\r\n"]
         words += [b"Range: bytes=", b"Expect: 100-continue\r\n", b"Content-MD5: "]
         pieces = some.one_of(some.sampled_from(words), some.binary(max_size=20))
-        node = FakeNode()
+        node = FakeNode(plain=self.plain)
         channel, wire = node.connect()
         for piece in data.draw(some.lists(pieces, max_size=20)):
             channel.dataReceived(piece)

@@ -88,6 +88,7 @@ class Mogile(SideCase):
     def test_watch(self) -> None:
         """Every second all devices that can be seen, and nothing else any more."""
         device = self.node.folders.devices()[0]
+        timers = self.node.clock.getDelayedCalls()
         self.channel.dataReceived(b"watch\n")
         device.utilization = 12.3456
         self.channel.dataReceived(f"size {URI}\n".encode())
@@ -96,7 +97,13 @@ class Mogile(SideCase):
         self.node.clock.advance(1)
         self.assertEqual(self.wire.value(), b"1\t-\n.\n1\t12.35\n.\n.\n")
         lose(self.channel)
-        self.assertEqual(self.node.clock.getDelayedCalls(), [])
+        self.assertEqual(self.node.clock.getDelayedCalls(), timers)
+
+    def test_watch_after_a_question(self) -> None:
+        """Lines that come together are answered in their order."""
+        self.channel.dataReceived(f"size {URI}\nwatch\n".encode())
+        self.assertEqual(self.wire.value(), f"{URI} 4\r\n1\t-\n.\n".encode())
+        lose(self.channel)
 
     def test_watcher_that_does_not_read(self) -> None:
         """It is not told what it does not take."""
