@@ -47,6 +47,7 @@ class MemoryDisk:
         self._inodes = count(2)
         self._root = _Folder(1)
         self._open: dict[int, _File] = {}
+        self._locks: dict[int, str] = {}
         self._fds = count(3)
         self._clock = count(1_700_000_000_000_000_000, 1_000_000)
         self.devices: dict[str, int] = {}
@@ -169,6 +170,7 @@ class MemoryDisk:
         """See `IDiskFiles`."""
         self._called("close")
         del self._open[fd]
+        self._locks.pop(fd, None)
 
     def read_cached(self, path: str, limit: int) -> tuple[FileStat, bytes] | None:
         """See `IDiskCache`. Nothing is in memory here, so that tests see the rest."""
@@ -258,6 +260,21 @@ class MemoryDisk:
         self._called("space")
         self._folder(path)
         return Space(kib_total=2 * 10**6, kib_used=2 * 10**6 - self.free_kib)
+
+    def lock(self, path: str, *, wait: bool = True) -> int | None:
+        """See `IDiskState`; nobody else is there to wait for."""
+        self._called("lock")
+        folder = self._folder(dirname(path))
+        if basename(path) not in folder.names:
+            file = _File(next(self._inodes), mtime_ns=next(self._clock))
+            folder.names[basename(path)] = file
+        if path in self._locks.values():
+            assert not wait, "that would last for ever"
+            return None
+        fd = next(self._fds)
+        self._open[fd] = self._node(path)
+        self._locks[fd] = path
+        return fd
 
 
 class FaultyDisk:

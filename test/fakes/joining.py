@@ -116,6 +116,18 @@ class MemoryFolders:
     empty: set[int] = field(factory=set)
     served: tuple[str, str, tuple[int, ...]] | None = None
     claimed: list[int] = field(factory=list)
+    #: Whether another process of the node is joining, and whether ours is.
+    taken: bool = False
+    reserved: bool = False
+
+    def reserve(self) -> bool:
+        """See `IDeviceFolders`."""
+        self.reserved = not self.taken
+        return self.reserved
+
+    def give_back(self) -> None:
+        """See `IDeviceFolders`."""
+        self.reserved = False
 
     def make(self, *devids: int) -> None:
         """Folders without a marker, as MogileFS's storage daemon has them."""
@@ -135,6 +147,7 @@ class MemoryFolders:
 
     def claim(self, devid: int, cluster: str, host_name: str) -> None:
         """See `IDeviceFolders`."""
+        assert self.reserved
         self.claimed.append(devid)
         if devid in self.broken:
             raise errors.DeviceUnavailable(f"dev{devid}: no")

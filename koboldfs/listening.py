@@ -1,0 +1,212 @@
+"""Where connections come in: endpoint strings, and sockets that processes share.
+
+A process that stands alone opens what its options say. Of several processes of one
+installation, the parent opens the sockets once (`open_shared`) and each child is handed
+them and accepts from the same queue (`SharedPort`): while a child is dead its share
+goes to the others, and what waits in the queue is lost to nobody. (With SO_REUSEPORT
+each process would have a queue of its own, and who waits in that of a dead one is cut
+off.)
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IReadDescriptor,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from koboldfs.config import with_backlog
+from koboldfs.errors import ConfigError
+
+#: Endpoints whose sockets can be shared: what makes a connection is the kernel alone.
+SHARED_KINDS = ("tcp", "tcp6", "unix")
+#: A process without a free descriptor leaves its siblings the queue for this long.
+PAUSE_SECONDS = 0.2
+
+_NOBODY_THERE = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
+_GONE_AGAIN = (errno.ECONNABORTED, errno.EPERM)
+
+
+class Doors:
+    """Opens the ports that options name. `inherited` are descriptors of listening
+    sockets by option, which are taken instead of opening anything."""
+
+    def __init__(self, reactor: Any, inherited: Mapping[str, int] | None = None):
+        self._reactor = reactor
+        self._inherited = dict(inherited or {})
+
+    def listen(
+        self, option: str, text: str, factory: IProtocolFactory
+    ) -> Deferred[IListeningPort]:
+        """Listen as `text` says; fails with `ConfigError` that names `option`."""
+        fd = self._inherited.get(option)
+        if fd is not None:
+            port = SharedPort(self._reactor, fd, factory)
+            port.startListening()
+            return succeed(port)
+        return _opened(self._reactor, option, text, factory)
+
+
+def _opened(
+    reactor: Any, option: str, text: str, factory: IProtocolFactory
+) -> Deferred[IListeningPort]:
+    try:
+        endpoint = serverFromString(reactor, with_backlog(text))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        return fail(_no_endpoint(option, text, error))
+
+    def explained(failure: Failure) -> Any:
+        error = failure.value
+        if isinstance(error, CannotListenError):
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+            raise ConfigError(
+                f"{option} {text}: cannot listen ({reason}); choose a free port"
+            ) from error
+        if isinstance(error, ArithmeticError | TypeError | ValueError | OSError):
+            raise _no_endpoint(option, text, error) from error
+        return failure
+
+    listening: Deferred[IListeningPort] = maybeDeferred(endpoint.listen, factory)
+    return listening.addErrback(explained)
+
+
+def _no_endpoint(option: str, text: str, error: Exception) -> ConfigError:
+    words = " ".join(str(error).split())
+    return ConfigError(
+        f"{option} {text}: not an endpoint ({words}); right would be, for example,"
+        " tcp:7500 or tcp:7500:interface=10.0.0.1"
+    )
+
+
+def open_shared(reactor: Any, option: str, text: str) -> Deferred[Any]:
+    """Open a port and accept nothing: its `fileno` is for others to accept from, and
+    its `stopListening` the end of it. Fails with `ConfigError`."""
+    if text.partition(":")[0] not in SHARED_KINDS:
+        return fail(
+            ConfigError(
+                f"{option} {text}: several processes share ports of the kinds"
+                f" {', '.join(SHARED_KINDS)} only; give one of these, or --processes 1"
+            )
+        )
+    quiet = Factory()
+    quiet.noisy = False
+
+    def rest(port: Any) -> Any:
+        port.stopReading()
+        return port
+
+    return _opened(reactor, option, text, quiet).addCallback(rest)
+
+
+def address_words(address: Any) -> str:
+    """An address as an operator writes it."""
+    if isinstance(address, UNIXAddress):
+        return os.fsdecode(address.name or b"")
+    host, port = getattr(address, "host", ""), getattr(address, "port", "")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@implementer(IListeningPort, IReadDescriptor)
+class SharedPort:
+    """Accepts from a listening socket that other processes accept from as well.
+
+    One connection a turn, not as many as there are: whoever is quick would have them
+    all, and a connection of a client of a tracker lasts for days.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, fd: int, factory: IProtocolFactory) -> None:
+        self._reactor = reactor
+        self._socket = socket.socket(fileno=os.dup(fd))
+        self._socket.setblocking(False)
+        self._factory = factory
+        self._listening = False
+        self._pause: Any = None
+
+    def startListening(self) -> None:
+        """See `IListeningPort`."""
+        self._factory.doStart()
+        self._listening = True
+        self._reactor.addReader(self)
+
+    def stopListening(self) -> Deferred[None]:
+        """See `IListeningPort`; the socket itself stays open for the others."""
+        if self._listening:
+            self._listening = False
+            self._reactor.removeReader(self)
+            if self._pause is not None:
+                self._pause.cancel()
+                self._pause = None
+            self._socket.close()
+            self._factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> IAddress:
+        """See `IListeningPort`."""
+        name = self._socket.getsockname()
+        if self._socket.family == socket.AF_UNIX:
+            return UNIXAddress(os.fsencode(name))
+        if self._socket.family == socket.AF_INET6:
+            return IPv6Address("TCP", *name)
+        return IPv4Address("TCP", *name)
+
+    # --- IReadDescriptor
+
+    def fileno(self) -> int:
+        """See `IFileDescriptor`."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return type(self._factory).__name__
+
+    def doRead(self) -> None:
+        """Somebody waits; another process may be faster."""
+        try:
+            connection, _ = self._socket.accept()
+        except OSError as error:
+            if error.errno not in (*_NOBODY_THERE, *_GONE_AGAIN):
+                self._rest(error)
+            return
+        with connection:
+            connection.setblocking(False)
+            try:
+                # That makes a copy of the descriptor, and asks for the peer's name.
+                self._reactor.adoptStreamConnection(
+                    connection.fileno(), connection.family, self._factory
+                )
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._rest(error)
+
+    def _rest(self, error: OSError) -> None:
+        self._log.error(
+            "no connection can be accepted now: {words}", words=error.strerror
+        )
+        self._reactor.removeReader(self)
+        self._pause = self._reactor.callLater(PAUSE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._reactor.addReader(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `IFileDescriptor`: the reactor ends, or the socket is broken."""
+        self.stopListening()
