@@ -122,6 +122,15 @@ def address_words(address: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _address(listening: socket.socket) -> IAddress:
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return UNIXAddress(os.fsencode(name))
+    if listening.family == socket.AF_INET6:
+        return IPv6Address("TCP", *name)
+    return IPv4Address("TCP", *name)
+
+
 @implementer(IListeningPort, IReadDescriptor)
 class SharedPort:
     """Accepts from a listening socket that other processes accept from as well.
@@ -136,6 +145,7 @@ class SharedPort:
         self._reactor = reactor
         self._socket = socket.socket(fileno=os.dup(fd))
         self._socket.setblocking(False)
+        self._host = _address(self._socket)
         self._factory = factory
         self._listening = False
         self._pause: Any = None
@@ -160,12 +170,7 @@ class SharedPort:
 
     def getHost(self) -> IAddress:
         """See `IListeningPort`."""
-        name = self._socket.getsockname()
-        if self._socket.family == socket.AF_UNIX:
-            return UNIXAddress(os.fsencode(name))
-        if self._socket.family == socket.AF_INET6:
-            return IPv6Address("TCP", *name)
-        return IPv4Address("TCP", *name)
+        return self._host
 
     # --- IReadDescriptor
 

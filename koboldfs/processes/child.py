@@ -84,7 +84,8 @@ class LogVoice:
 class Ear:
     """Hears the parent, in the reactor."""
 
-    def __init__(self, child: Child, lines: Lines) -> None:
+    def __init__(self, child: Child, lines: Lines, reactor: Any) -> None:
+        self._reactor = reactor
         self._child = child
         self._lines = lines
         os.set_blocking(STDIN, False)
@@ -104,6 +105,7 @@ class Ear:
         except BlockingIOError:
             return
         if not data:
+            self._reactor.removeReader(self)
             self._child.orphaned()
             return
         for line in self._lines.feed(data):
@@ -112,7 +114,9 @@ class Ear:
                 self._child.siblings.hear(record["what"], record["values"])
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor`: the reactor ends."""
+        """See `IFileDescriptor`: epoll tells the end of a pipe so, and not as
+        something to be read; or the reactor ends."""
+        self._child.orphaned()
 
 
 class Child:
@@ -163,10 +167,9 @@ class Child:
         self.end()
 
     def orphaned(self) -> None:
-        """The parent is gone."""
+        """The parent is gone, or will be as soon as all children are."""
         if not self._ending:
             self.log.warn("the parent has ended, and so does this process")
-        self._reactor.removeAll()
         # Without a handler that is the end, even of a process that hangs.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, ORPHAN_SECONDS)
@@ -220,7 +223,7 @@ def main() -> None:
         if record is not None:
             child.siblings.hear(record["what"], record["values"])
     running: Any = reactor
-    running.addReader(Ear(child, lines))
+    running.addReader(Ear(child, lines, reactor))
     running.callWhenRunning(child.start)
     running.run()
     raise SystemExit(child.status)

@@ -1,8 +1,8 @@
 """The parent: opens the ports, starts the children, and starts anew those that die.
 
 It serves nobody and knows nothing of databases and disks, so there is little in it
-that could fail. The first child alone makes what is not there yet (tables, settings, domains,
-devices); the others start when it is ready.
+that could fail. The first child alone makes what is not there yet (tables, settings,
+domains, devices); the others start when it is ready.
 """
 
 from __future__ import annotations

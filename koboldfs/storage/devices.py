@@ -19,6 +19,7 @@ is one no more has lost its disk, too. All of this is looked at every couple of 
 from __future__ import annotations
 
 import json
+import os.path
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -127,7 +128,9 @@ class DeviceFolders:
     def reserve(self) -> bool:
         """See `IDeviceFolders`."""
         try:
-            self._reserved = self.disk.lock(f"{self._memory_path}.lock", wait=False)
+            self._reserved = self.disk.lock_folder(
+                os.path.dirname(self._memory_path), wait=False
+            )
         except OSError as error:
             raise DeviceUnavailable(
                 str(fault(error, "the node's memory cannot be locked"))

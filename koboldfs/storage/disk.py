@@ -121,10 +121,10 @@ class IDiskState(Interface):
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
 
-    def lock(path: str, *, wait: bool = True) -> int | None:
-        """Have a file, which is made if need be, for oneself among all processes of
-        the machine, until the descriptor is closed; None if somebody else has it and
-        that is not to be waited for. It is for locking only."""
+    def lock_folder(path: str, *, wait: bool = True) -> int | None:
+        """Have a folder for oneself, among all processes of the machine that ask so,
+        until the descriptor is closed; None if somebody else has it and that is not to
+        be waited for."""
 
     def folder(path: str) -> FileStat:
         """What a folder is, symbolic links followed; raises `FileNotFoundError`
@@ -227,9 +227,8 @@ class LocalDisk:
         finally:
             os.close(fd)
 
-    def lock(self, path: str, *, wait: bool = True) -> int | None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(path, flags, 0o644)
+    def lock_folder(self, path: str, *, wait: bool = True) -> int | None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

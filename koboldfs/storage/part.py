@@ -18,9 +18,6 @@ from koboldfs.storage.disk import OWN_FOLDER
 from koboldfs.storage.temporary import Stored, TemporaryFile, pieces
 from koboldfs.storage.upload import Upload
 
-#: Who joins a part has this file locked.
-PARTS_LOCK = f"{OWN_FOLDER}/parts.lock"
-
 
 class PartOutside(CallerError):
     """The part begins behind the end of the file, which has `size` bytes."""
@@ -66,7 +63,7 @@ class PartUpload(Upload):
             part.write(chunks)
             part.check(self._expected)
             whole.open()
-            turn = self._disk.lock(f"{self._device.path}/{PARTS_LOCK}")
+            turn = self._disk.lock_folder(f"{self._device.path}/{OWN_FOLDER}")
             try:
                 self._join(part, whole)
                 return self._put_in_place(whole)

@@ -169,8 +169,8 @@ class MemoryDisk:
     def close(self, fd: int) -> None:
         """See `IDiskFiles`."""
         self._called("close")
-        del self._open[fd]
-        self._locks.pop(fd, None)
+        if self._locks.pop(fd, None) is None:
+            del self._open[fd]
 
     def read_cached(self, path: str, limit: int) -> tuple[FileStat, bytes] | None:
         """See `IDiskCache`. Nothing is in memory here, so that tests see the rest."""
@@ -261,18 +261,14 @@ class MemoryDisk:
         self._folder(path)
         return Space(kib_total=2 * 10**6, kib_used=2 * 10**6 - self.free_kib)
 
-    def lock(self, path: str, *, wait: bool = True) -> int | None:
-        """See `IDiskState`; nobody else is there to wait for."""
-        self._called("lock")
-        folder = self._folder(dirname(path))
-        if basename(path) not in folder.names:
-            file = _File(next(self._inodes), mtime_ns=next(self._clock))
-            folder.names[basename(path)] = file
+    def lock_folder(self, path: str, *, wait: bool = True) -> int | None:
+        """See `IDiskState`; who has it would have it for ever."""
+        self._called("lock_folder")
+        self._folder(path)
         if path in self._locks.values():
-            assert not wait, "that would last for ever"
+            assert not wait, "nobody will give it back"
             return None
         fd = next(self._fds)
-        self._open[fd] = self._node(path)
         self._locks[fd] = path
         return fd
 
