@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, reaping, rows
+from bench import checks, processes, reaping, rows
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -38,6 +38,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "node_put": rows.node_puts,
     "large": rows.large,
     "native": rows.native,
+    "processes": processes.processes,
     "memory": rows.memory,
 }
 

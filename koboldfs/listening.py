@@ -33,9 +33,15 @@ from zope.interface import implementer
 
 from koboldfs.config import with_backlog
 from koboldfs.errors import ConfigError
+from koboldfs.turns import Turn, Turns
 
 #: Endpoints whose sockets can be shared: what makes a connection is the kernel alone.
 SHARED_KINDS = ("tcp", "tcp6", "unix")
+#: So long a connection is left to the process whose turn it is.
+YIELD_SECONDS = 0.002
+#: When so many were left to it in vain, it hangs, or is far too busy: for so long (in
+#: seconds) it is not waited for.
+MAX_VAIN, HURRY_SECONDS = 16, 0.5
 #: A process without a free descriptor leaves its siblings the queue for this long.
 PAUSE_SECONDS = 0.2
 
@@ -45,11 +51,20 @@ _GONE_AGAIN = (errno.ECONNABORTED, errno.EPERM)
 
 class Doors:
     """Opens the ports that options name. `inherited` are descriptors of listening
-    sockets by option, which are taken instead of opening anything."""
+    sockets by option, which are taken instead of opening anything; who accepts from
+    them says `turns`, to process `number`."""
 
-    def __init__(self, reactor: Any, inherited: Mapping[str, int] | None = None):
+    def __init__(
+        self,
+        reactor: Any,
+        inherited: Mapping[str, int] | None = None,
+        turns: Turns | None = None,
+        number: int = 1,
+    ) -> None:
         self._reactor = reactor
         self._inherited = dict(inherited or {})
+        self._turns = turns
+        self._number = number
 
     def listen(
         self, option: str, text: str, factory: IProtocolFactory
@@ -57,7 +72,11 @@ class Doors:
         """Listen as `text` says; fails with `ConfigError` that names `option`."""
         fd = self._inherited.get(option)
         if fd is not None:
-            port = SharedPort(self._reactor, fd, factory)
+            turn = None
+            if self._turns is not None:
+                index = sorted(self._inherited).index(option)
+                turn = Turn(self._turns, index, self._number)
+            port = SharedPort(self._reactor, fd, factory, turn)
             port.startListening()
             return succeed(port)
         return _opened(self._reactor, option, text, factory)
@@ -135,13 +154,25 @@ def _address(listening: socket.socket) -> IAddress:
 class SharedPort:
     """Accepts from a listening socket that other processes accept from as well.
 
-    One connection a turn, not as many as there are: whoever is quick would have them
-    all, and a connection of a client of a tracker lasts for days.
+    One connection at a time, and when it is another's turn not at once: whoever is
+    quick would have them all, and a connection of a client of a tracker lasts for days.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, fd: int, factory: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        fd: int,
+        factory: IProtocolFactory,
+        turn: Turn | None = None,
+    ) -> None:
+        self._turn = turn
+        #: Whether a connection was left to another; how many in a row were in vain;
+        #: and until when nothing is left to anybody.
+        self._yielded = False
+        self._vain = 0
+        self._hurry_until = float("-inf")
         self._reactor = reactor
         self._socket = socket.socket(fileno=os.dup(fd))
         self._socket.setblocking(False)
@@ -153,6 +184,8 @@ class SharedPort:
     def startListening(self) -> None:
         """See `IListeningPort`."""
         self._factory.doStart()
+        if self._turn is not None:
+            self._turn.begin()
         self._listening = True
         self._reactor.addReader(self)
 
@@ -183,13 +216,19 @@ class SharedPort:
         return type(self._factory).__name__
 
     def doRead(self) -> None:
-        """Somebody waits; another process may be faster."""
+        """Somebody waits; another process may be faster, or is to be."""
+        if self._turn is not None and self._lets_go_first(self._turn):
+            self._rest(YIELD_SECONDS)
+            return
         try:
             connection, _ = self._socket.accept()
         except OSError as error:
             if error.errno not in (*_NOBODY_THERE, *_GONE_AGAIN):
-                self._rest(error)
+                self._cannot(error)
             return
+        self._yielded = False
+        if self._turn is not None:
+            self._turn.took()
         with connection:
             connection.setblocking(False)
             try:
@@ -199,14 +238,33 @@ class SharedPort:
                 )
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
-                    self._rest(error)
+                    self._cannot(error)
 
-    def _rest(self, error: OSError) -> None:
+    def _lets_go_first(self, turn: Turn) -> bool:
+        """Whether to leave a connection to the others, for a moment and once."""
+        if turn.is_mine():
+            self._vain = 0
+            return False
+        now = self._reactor.seconds()
+        if now < self._hurry_until:
+            return False
+        if not self._yielded:
+            self._yielded = True
+            return True
+        self._vain += 1
+        if self._vain >= MAX_VAIN:
+            self._vain, self._hurry_until = 0, now + HURRY_SECONDS
+        return False
+
+    def _cannot(self, error: OSError) -> None:
         self._log.error(
             "no connection can be accepted now: {words}", words=error.strerror
         )
+        self._rest(PAUSE_SECONDS)
+
+    def _rest(self, seconds: float) -> None:
         self._reactor.removeReader(self)
-        self._pause = self._reactor.callLater(PAUSE_SECONDS, self._resume)
+        self._pause = self._reactor.callLater(seconds, self._resume)
 
     def _resume(self) -> None:
         self._pause = None

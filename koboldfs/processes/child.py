@@ -31,6 +31,7 @@ from koboldfs.errors import ConfigError
 from koboldfs.listening import Doors
 from koboldfs.processes.records import Lines, decoded, encoded, log_records
 from koboldfs.siblings import Siblings
+from koboldfs.turns import Turns
 
 STDIN, STDOUT = 0, 1
 #: So long (seconds) a process whose parent died may take to end in order.
@@ -133,12 +134,13 @@ class Child:
         self.siblings = Siblings(
             begin["number"], begin["count"], self._tell, begin["past"]
         )
+        turns = Turns(begin["turns"], begin["count"])
         config = build(begin["options"], host_name=begin["host_name"])
         self.installation = Installation(
             config,
             reactor,
             siblings=self.siblings,
-            doors=Doors(reactor, begin["ports"]),
+            doors=Doors(reactor, begin["ports"], turns, begin["number"]),
             shutdown=lambda: voice.say("shutdown", {}),
         )
 

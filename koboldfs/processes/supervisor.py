@@ -27,6 +27,7 @@ from zope.interface import implementer
 from koboldfs.config import Config
 from koboldfs.listening import address_words, open_shared
 from koboldfs.processes.records import KEPT, Lines, decoded, encoded
+from koboldfs.turns import Turns, new_memory
 
 CHILD = "koboldfs.processes.child"
 #: A child that died is started again after this long (seconds), twice as long each
@@ -158,10 +159,14 @@ class Supervisor(Service):
         self._fatal = fatal
         self._ports: dict[str, Any] = {}
         self._memory = _Memory()
+        self._turns_fd = new_memory()
+        self._turns = Turns(self._turns_fd, config.processes)
         self._stopping: Deferred[None] | None = None
         self._kill: Any = None
         self._told_ready = False
         self.places = [Place(self, n + 1) for n in range(config.processes)]
+        for place in self.places:
+            self._turns.leave(place.number)
 
     # --- starting
 
@@ -203,6 +208,8 @@ class Supervisor(Service):
         for fd, (option, port) in enumerate(self._ports.items(), FIRST_PORT_FD):
             fds[fd] = port.fileno()
             ports[option] = fd
+        turns_fd = FIRST_PORT_FD + len(ports)
+        fds[turns_fd] = self._turns_fd
         count = len(self.places)
         words = ["process", str(place.number), "of", str(count)]
         environment = {
@@ -231,6 +238,7 @@ class Supervisor(Service):
             "options": self._options,
             "host_name": self._config.host_name,
             "ports": ports,
+            "turns": turns_fd,
             "past": self._memory.all(),
             "reactor": type(self._reactor).__module__,
         }
@@ -311,6 +319,7 @@ class Supervisor(Service):
 
     def ended(self, place: Place, reason: Failure, was_ready: bool) -> None:
         """A child is gone."""
+        self._turns.leave(place.number)
         if self._stopping is not None:
             self._all_gone()
             return
