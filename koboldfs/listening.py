@@ -76,7 +76,8 @@ class Doors:
             if self._turns is not None:
                 index = sorted(self._inherited).index(option)
                 turn = Turn(self._turns, index, self._number)
-            port = SharedPort(self._reactor, fd, factory, turn)
+            listening = socket.socket(fileno=os.dup(fd))
+            port = SharedPort(self._reactor, listening, factory, turn)
             port.startListening()
             return succeed(port)
         return _opened(self._reactor, option, text, factory)
@@ -163,7 +164,7 @@ class SharedPort:
     def __init__(
         self,
         reactor: Any,
-        fd: int,
+        listening: socket.socket,
         factory: IProtocolFactory,
         turn: Turn | None = None,
     ) -> None:
@@ -174,7 +175,7 @@ class SharedPort:
         self._vain = 0
         self._hurry_until = float("-inf")
         self._reactor = reactor
-        self._socket = socket.socket(fileno=os.dup(fd))
+        self._socket = listening
         self._socket.setblocking(False)
         self._host = _address(self._socket)
         self._factory = factory
