@@ -97,13 +97,9 @@ class KoboldService(Service):
         self._reactor = reactor
         self._starting: Deferred[None] | None = None
 
-    def privilegedStartService(self) -> None:
-        """Refuse what can be seen to be wrong at once."""
-        super().privilegedStartService()
-        _refusing(self.installation.check)
-
     def startService(self) -> None:
         """Begin; what goes wrong is told in one line, and is the end."""
+        _refusing(self.installation.check)
         super().startService()
         self._starting = Deferred.fromCoroutine(self.installation.start())
         self._starting.addErrback(self._failed)

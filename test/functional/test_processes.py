@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 from urllib.parse import parse_qsl
 
+from test.functional import mariadb
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Node, devices, hosts, wait_until
 from test.functional.load import Load
@@ -33,8 +34,8 @@ END_SECONDS = 12.0
 BEFORE_SECONDS, AFTER_SECONDS = 1.5, 4.0
 
 
-class Several:
-    """One node of two processes, tracker and storage; run on each kind of database."""
+class Shared:
+    """One node of a few processes, tracker and storage; on each kind of database."""
 
     def several(self: Any, count: int = 2, *more: str) -> Node:
         """The node, with all of its processes ready."""
@@ -94,6 +95,10 @@ class Several:
             return int(fields["devices"])
 
         wait_until(lambda: set(map(known, both)) == {31}, 2.0, "both know all devices")
+
+
+class Several(Shared):
+    """What happens when processes end."""
 
     def test_kill_one(self: Any) -> None:
         """One process is killed under load: the other goes on, its connections stay,
@@ -187,3 +192,14 @@ class OnPostgreSQL(Several, FunctionalCase):
     """The usual database."""
 
     database = "postgresql"
+
+
+class OnMariaDB(Shared, FunctionalCase):
+    """Here nobody but the parent tells a process what another one has changed."""
+
+    def setUp(self) -> None:
+        """A new database."""
+        super().setUp()
+        server = mariadb.shared()
+        self.database = server.new_database()
+        self.addCleanup(server.drop, self.database)
