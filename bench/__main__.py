@@ -10,7 +10,15 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checks, footprint, growth, reaping, replicating, rows
+from bench import (
+    checks,
+    footprint,
+    growth,
+    processes,
+    reaping,
+    replicating,
+    rows,
+)
 from bench.rows import Bench
 from bench.subject import Subject
 from bench.table import Row, environment, table
@@ -42,6 +50,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "large": rows.large,
     "native": rows.native,
     "growth": growth.growth,
+    "processes": processes.processes,
     "memory": rows.memory,
     "idle": footprint.idle_memory,
     "start": footprint.starts,

@@ -8,14 +8,13 @@ and taken apart the other way round.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogPublisher
 from zope.interface import implementer
 
@@ -26,70 +25,79 @@ from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
-from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
-from koboldfs.config import Config, with_backlog
-from koboldfs.errors import ConfigError, DomainExists
+from koboldfs.config import Config
+from koboldfs.errors import ConfigError, DomainExists, KoboldError
 from koboldfs.interfaces import ITrackerCall
-from koboldfs.jobs.delete import DeleteWorker, expiry
-from koboldfs.jobs.fsck import FsckWorker
-from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
-from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
-from koboldfs.jobs.rebalance import RebalanceWorker
-from koboldfs.jobs.replicate import ReplicateWorker
-from koboldfs.jobs.worker import Driver, PeriodicWorker
-from koboldfs.model.pacing import Attention
+from koboldfs.job_control import JobControl
+from koboldfs.listening import Doors, address_words
 from koboldfs.model.policy import parse_policy
-from koboldfs.model.view import MIN_FREE_MB
+from koboldfs.model.view import MIN_FREE_MB, View
+from koboldfs.siblings import Requests, Siblings
 from koboldfs.storage.pull import IPeers
 from koboldfs.storage.service import StorageNode
 from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands, LocalCalls
 from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.native_factory import NativeFactory
-from koboldfs.tracker.ports import IJobControl
 
 if TYPE_CHECKING:
     from koboldfs.store.open import Store
 
 #: How long a node waits for a tracker's answer before it asks the next one.
 TRACKER_TIMEOUT_SECONDS = 10.0
-#: Looking for abandoned uploads is not urgent.
-EXPIRE_SECONDS = 30.0
-REAP_SECONDS = 5.0
-#: What background work may take of the time while requests come in as well.
-BACKGROUND_SHARE = 0.5
+#: How often the processes of an installation tell each other how much they have to do.
+TELL_SECONDS = 0.5
 #: On a new database: copies on different hosts before a store is answered.
 NEW_ACK_COPIES = "2"
-
-#: MogileFS's words for our jobs.
-JOB_NAMES = {"reaper": "reap", "job_master": "sweep"}
 
 
 @implementer(IPeers)
 class Installation:
-    """What one process runs. `start` and `stop` are each called once."""
+    """What one process runs. `start` and `stop` are each called once.
+
+    Of several processes of one installation, each has its `siblings` and `doors` that
+    open the ports that they share. `shutdown` ends the program.
+    """
 
     log = Logger()
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        *,
+        siblings: Siblings | None = None,
+        doors: Doors | None = None,
+        shutdown: Callable[[], object] | None = None,
+    ) -> None:
         self.config = config
         self._reactor = reactor
+        self._siblings = siblings or Siblings()
+        self._doors = doors or Doors(reactor)
+        self._shutdown = shutdown or (lambda: reactor.callLater(0, reactor.stop))
+        self._addresses: list[str] = []
         self._stops: list[Callable[[], Awaitable[object]]] = []
         #: How many requests came through each of the tracker's doors.
         self._requests: list[Callable[[], int]] = []
         self._node: StorageNode | None = None
         self._membership: Membership | None = None
 
+    def check(self) -> None:
+        """Raises `ConfigError` for what can be seen to be wrong before anything is
+        opened."""
+        _make_folder("--data", self.config.data)
+        policy = self.config.policy
+        try:
+            parse_policy(policy or "AllHosts()")
+        except ValueError as error:
+            raise ConfigError(f"--policy: {policy!r} will not do: {error}") from error
+
     async def start(self) -> None:
         """Raises `ConfigError` for what the operator has to mend."""
         config = self.config
-        if config.processes > 1:
-            raise ConfigError(
-                f"--processes: {config.processes} will not do: this version runs 1"
-            )
-        _make_folder("--data", config.data)
+        self.check()
         if config.storage:
             await self._start_node()
         calls: ITrackerCall | None = None
@@ -100,7 +108,10 @@ class Installation:
             self._stops.append(tcp.stop)
             calls = tcp
         if self._node is not None and calls is not None:
-            self._join(calls, self._node)
+            await self._join(calls, self._node)
+        if self._siblings.alone:
+            where = ", ".join(self._addresses)
+            self.log.info("ready: {addresses}", addresses=where)
 
     async def stop(self) -> None:
         """Close what was started, the last first; one that fails does not keep the
@@ -124,15 +135,22 @@ class Installation:
             sidechannel_listen=config.sidechannel_listen,
             fsync=config.fsync,
             peers=self,
+            doors=self._doors,
         )
+        siblings = self._siblings
+        node.folders.distrusts = lambda devid, reason: siblings.tell(
+            "distrust", devid=devid, reason=reason
+        )
+        siblings.observe("distrust", node.folders.hear_distrust)
         node.startService()
+        self._addresses += node.addresses()
         self._stops.append(_stopper(node))
 
     async def address(self, name: str) -> tuple[str, int] | None:
         """See `IPeers`: the hosts that this node's trackers know."""
         return await self._membership.address(name) if self._membership else None
 
-    def _join(self, calls: ITrackerCall, node: StorageNode) -> None:
+    async def _join(self, calls: ITrackerCall, node: StorageNode) -> None:
         config = self.config
 
         def identity() -> Identity:
@@ -143,6 +161,53 @@ class Installation:
         self._membership = Membership(calls, node.folders, identity, self._reactor)
         self._membership.startService()
         self._stops.append(_stopper(self._membership))
+        if not self._siblings.alone:
+            # The next process then finds this host and its devices made.
+            await self._membership.tried()
+
+    # --- what the processes of an installation tell each other
+
+    def _count_requests(self) -> Requests:
+        requests = Requests(
+            self._siblings, lambda: sum(count() for count in self._requests)
+        )
+        if not self._siblings.alone:
+            loop = LoopingCall(requests.tell)
+            loop.clock = self._reactor
+            loop.start(TELL_SECONDS, now=False)
+
+            async def stop() -> None:
+                loop.stop()
+
+            self._stops.append(stop)
+        return requests
+
+    def _tell_changes(self, store: Store, live: LiveView) -> None:
+        """PostgreSQL tells who is connected to it; elsewhere the others do."""
+        if self._siblings.alone or store.engine == "postgresql":
+            return
+        heard = 0
+
+        def tell(before: View, after: View) -> None:
+            if not heard and _tables(before) != _tables(after):
+                self._siblings.tell("changed")
+
+        async def look() -> None:
+            nonlocal heard
+            heard += 1
+            try:
+                await live.refresh()
+            except KoboldError as error:
+                self.log.warn("the picture of the cluster is old: {error}", error=error)
+            finally:
+                heard -= 1
+
+        live.observe(tell)
+
+        def changed() -> None:
+            Deferred.fromCoroutine(look())
+
+        self._siblings.observe("changed", changed)
 
     # --- the tracker
 
@@ -169,8 +234,10 @@ class Installation:
         admin = Admin(topology, live)
         await self._make_domains(admin, live)
         await live.survey()
-        checks = Checks(topology, store.tasks, live, config.host_name)
-        balance = Rebalancing(topology, store.tasks, live, random, config.host_name)
+        self._tell_changes(store, live)
+        me, leads = config.host_name, self._siblings.leads
+        checks = Checks(topology, store.tasks, live, me, plans=leads)
+        balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
         jobs = JobControl(
             store,
             nodes,
@@ -180,7 +247,8 @@ class Installation:
             balance,
             random,
             reactor,
-            lambda: sum(count() for count in self._requests),
+            self._count_requests().total,
+            self._siblings,
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
         services = Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
@@ -193,10 +261,6 @@ class Installation:
     async def _first_settings(self, store: Store) -> None:
         """What a database has from the first start of KoboldFS on."""
         policy = self.config.policy
-        try:
-            parse_policy(policy or "AllHosts()")
-        except ValueError as error:
-            raise ConfigError(f"--policy: {policy!r} will not do: {error}") from error
         ours = not store.made_by_mogilefs
         topology = store.topology
         default = "AllHosts()" if ours else "MultipleHosts()"
@@ -223,8 +287,9 @@ class Installation:
             jobs,
             clock=reactor,
             call_from_thread=reactor.callFromThread,
-            shutdown=lambda: reactor.callLater(0, reactor.stop),
+            shutdown=self._shutdown,
             publisher=globalLogPublisher,
+            process=self._siblings.number if not self._siblings.alone else None,
         )
         await self._listen("--tracker-listen", config.tracker_listen, text)
         native = NativeFactory(namespace, reactor)
@@ -235,21 +300,8 @@ class Installation:
         ]
 
     async def _listen(self, option: str, text: str, factory: Any) -> None:
-        try:
-            port = await serverFromString(self._reactor, with_backlog(text)).listen(
-                factory
-            )
-        except CannotListenError as error:
-            why = getattr(error.socketError, "strerror", None) or error.socketError
-            raise ConfigError(f"{option}: {text!r} will not do: {why}") from error
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"{option}: {text!r} will not do: give a Twisted endpoint such as "
-                "tcp:7001 or tcp:7001:interface=127.0.0.1"
-            ) from error
-        self.log.info(
-            "{option} is open at {address}", option=option, address=port.getHost()
-        )
+        port = await self._doors.listen(option, text, factory)
+        self._addresses.append(f"{option} {address_words(port.getHost())}")
 
         async def close() -> None:
             await _settled(port.stopListening())
@@ -257,101 +309,9 @@ class Installation:
         self._stops.append(close)
 
 
-@implementer(IJobControl)
-class JobControl:
-    """The background jobs of this process, and what operators may do with them."""
-
-    def __init__(
-        self,
-        store: Store,
-        nodes: Nodes,
-        live: LiveView,
-        namespace: Namespace,
-        checks: Checks,
-        balance: Rebalancing,
-        random: Any,
-        clock: Any,
-        requests: Callable[[], int],
-    ) -> None:
-        self._queues = queues = store.queues
-        files, topology = store.files, store.topology
-        copies = namespace.copies
-        moving = Moving(copies, store.tasks)
-        locks = store.locks
-        replicate = ReplicateWorker(queues, copies, moving, random, locks)
-        live.observe(replicate.notice)
-        sweep = Sweep(topology, files, queues, copies, live, random)
-        expire = alone(locks, UPLOADS_LOCK, expiry(queues))
-        reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
-        workers: list[tuple[Any, float]] = [
-            (replicate, 0.25),
-            (DeleteWorker(queues, nodes, live, locks), 0.5),
-            (
-                RebalanceWorker(balance, moving, store.tasks, live, clock, locks),
-                0.5,
-            ),
-            (
-                FsckWorker(checks, store.tasks, copies, live, clock),
-                0.5,
-            ),
-            (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
-            (PeriodicWorker("reap", reap), REAP_SECONDS),
-            (PeriodicWorker("sweep", sweep), 1.0),
-            (
-                PeriodicWorker(
-                    "monitor", RoomRecorder(topology, live, clock, time.time)
-                ),
-                1.0,
-            ),
-        ]
-        attention = Attention(BACKGROUND_SHARE)
-
-        def share() -> float:
-            return attention.share_at(clock.seconds(), requests())
-
-        self.drivers = {
-            worker.name: Driver(worker, clock, share=share, idle_seconds=seconds)
-            for worker, seconds in workers
-        }
-        self._wanted: dict[str, int] = {}
-
-    def start(self, names: frozenset[str]) -> None:
-        """Begin with these jobs; the others stay stopped until they are wanted."""
-        for name, driver in self.drivers.items():
-            self._wanted[name] = 1 if name in names else 0
-            if name in names:
-                driver.startService()
-
-    async def stop(self) -> None:
-        """Fires when no unit of work is under way."""
-        for driver in self.drivers.values():
-            if driver.running:
-                await driver.stopService()
-
-    def counts(self) -> Mapping[str, tuple[int, int]]:
-        """See `IJobControl`; by MogileFS's names where it has one."""
-        names = {ours: theirs for theirs, ours in JOB_NAMES.items()}
-        return {
-            names.get(name, name): (int(driver.running), self._wanted.get(name, 0))
-            for name, driver in self.drivers.items()
-        }
-
-    def want(self, job: str, count: int) -> None:
-        """See `IJobControl`."""
-        name = JOB_NAMES.get(job, job)
-        driver = self.drivers[name]
-        self._wanted[name] = count
-        driver.worker.want(count)
-        if count and not driver.running:
-            driver.startService()
-
-    def tell(self, job: str, message: str) -> int:
-        """See `IJobControl`: our jobs take no messages."""
-        return 0
-
-    async def hasten(self) -> int:
-        """See `IJobControl`."""
-        return await self._queues.hasten_replications()
+def _tables(view: View) -> tuple[object, ...]:
+    """What of a picture comes from the tables."""
+    return view.hosts, view.devices, view.domains, view.classes, view.settings
 
 
 def _make_folder(option: str, path: Any) -> None:

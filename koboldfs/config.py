@@ -235,15 +235,23 @@ def build(command_line: Mapping[str, Sequence[str]], *, host_name: str) -> Confi
 
     A flag that was given has the text ``yes``. Raises `ConfigError`.
     """
+    return _Reading(merged(command_line)).config(host_name)
+
+
+def merged(command_line: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """The texts of the command line and of its file, as if all had been given on the
+    command line. Raises `ConfigError`."""
     values: dict[str, Sequence[str]] = {}
     if "config" in command_line:
         values.update(read_file(command_line["config"][-1]))
     for name, texts in command_line.items():
+        if name == "config":
+            continue
         if name in ("fsync", "no-fsync"):
             values.pop("fsync", None)
             values.pop("no-fsync", None)
         values[name] = texts
-    return _Reading(values).config(host_name)
+    return values
 
 
 class _Reading:

@@ -433,6 +433,12 @@ class ILiveView(Interface):
     def changed(hostids: Sequence[int]) -> Awaitable[None]:
         """Refresh, then look at these hosts at once (after a management command)."""
 
+    def renew() -> Awaitable[bool]:
+        """Somebody asks for a name that is not in the picture, which another tracker
+        may have made a moment ago: refresh, but not more often than a few times a
+        second for all who ask, and look at hosts and devices that are new. Whether
+        the tables changed."""
+
     def suspect(hostid: int) -> None:
         """Somebody could not reach the host: have it looked at now, not later."""
 
@@ -447,6 +453,14 @@ class ITrackerCall(Interface):
 
 class IDeviceFolders(Interface):
     """The folders ``devN`` of a storage node, as joining a cluster needs them."""
+
+    def reserve() -> bool:
+        """Let no other process of this node join until `give_back`, and read again
+        what the node remembers; False if another one is joining now. Raises
+        `KoboldError`."""
+
+    def give_back() -> None:
+        """The end of `reserve`."""
 
     def found() -> Mapping[int, Any]:
         """Device number -> `storage.disk.Marker` or None for a folder without one."""

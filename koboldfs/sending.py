@@ -13,6 +13,19 @@ from typing import Any
 
 from twisted.internet import tcp
 
+#: More than this is not sent at once (bytes): it would be sent in two parts.
+MAX_DIRECT_BYTES = tcp.Connection.SEND_LIMIT
+
+
+def is_direct(transport: object) -> bool:
+    """Whether bytes given to this transport go to a socket as they are."""
+    return isinstance(transport, tcp.Connection) and not transport.TLS
+
+
+def unsent(transport: Any) -> bool:
+    """Whether bytes wait in a direct transport."""
+    return bool(transport._tempDataLen or len(transport.dataBuffer))
+
 
 def send(transport: Any, data: bytes) -> None:
     """Write `data`, which should be small, to any transport.
@@ -22,19 +35,17 @@ def send(transport: Any, data: bytes) -> None:
     `connectionLost`, later.
     """
     if (
-        isinstance(transport, tcp.Connection)
+        len(data) <= MAX_DIRECT_BYTES
+        and is_direct(transport)
         and transport.connected
-        and not transport.TLS
         and not transport.disconnecting
-        and not transport._tempDataLen
-        and not transport.dataBuffer
         and not transport._writeDisconnected
+        and not unsent(transport)
     ):
-        try:
-            sent = transport.socket.send(data)
-        except OSError:
-            sent = 0  # the socket is full, or broken, which the reactor finds out
+        sent = transport.writeSomeData(data)
         if sent == len(data):
             return
-        data = data[sent:]
+        # What went wrong will go wrong again, where it is dealt with.
+        if isinstance(sent, int):
+            data = data[sent:]
     transport.write(data)

@@ -11,7 +11,8 @@ import atexit
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -20,10 +21,10 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from koboldfs.assembly import Installation
-from koboldfs.config import FLAG, OPTIONS, Config, Option, build
+from koboldfs.config import FLAG, OPTIONS, Config, Option, build, merged
 from koboldfs.descriptors import raise_limit
 from koboldfs.errors import ConfigError
+from koboldfs.processes.supervisor import Supervisor
 
 try:
     import resource
@@ -40,6 +41,8 @@ class Options(usage.Options):
         "--tracker --storage --domain demo is a complete one-node system."
     )
     config: Config
+    #: The texts that the configuration was made of.
+    texts: dict[str, Sequence[str]]
 
     def __init__(self) -> None:
         self.given: dict[str, list[str]] = {}
@@ -60,7 +63,8 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Build the configuration."""
         try:
-            self.config = build(self.given, host_name=socket.gethostname())
+            self.texts = merged(self.given)
+            self.config = build(self.texts, host_name=socket.gethostname())
         except ConfigError as error:
             _end(error.message)
 
@@ -101,12 +105,11 @@ class KoboldService(Service):
 
     def startService(self) -> None:
         """Begin; what goes wrong is told in one line, and is the end."""
+        _refusing(self.installation.check)
         super().startService()
-        if resource is not None:
-            count = raise_limit(resource)
-            self.log.info("up to {count} descriptors can be open", count=count)
+        _raise_limit(self.log)
         self._starting = Deferred.fromCoroutine(self.installation.start())
-        self._starting.addErrback(self._fatal)
+        self._starting.addErrback(self._failed)
 
     async def stopService(self) -> None:
         """Fires when everything is closed."""
@@ -115,7 +118,7 @@ class KoboldService(Service):
             self._starting.cancel()
         await self.installation.stop()
 
-    def _fatal(self, failure: Failure) -> None:
+    def _failed(self, failure: Failure) -> None:
         if not self.running:
             return
         if isinstance(failure.value, ConfigError):
@@ -124,11 +127,55 @@ class KoboldService(Service):
             line = f"it could not be started: {failure.getErrorMessage()}"
             self.log.failure("starting failed", failure)
         self.log.critical("{line}", line=line)
-        # By now twistd has put its log in the place of sys.stderr.
-        print(f"koboldfs: {line}", file=sys.__stderr__)
-        # twistd has no way to say with which status to end; this one runs last.
-        atexit.register(_exit_with_one)
-        self._reactor.callWhenRunning(self._reactor.stop)
+        _end_later(line, self._reactor)
+
+
+class SharedService(Supervisor):
+    """Several processes; ends the program if the ports cannot be opened."""
+
+    def privilegedStartService(self) -> None:
+        """Open the ports."""
+        _refusing(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Start the first process."""
+        _raise_limit(self.log)
+        _refusing(super().startService)
+
+
+def _raise_limit(log: Logger) -> None:
+    if resource is not None:
+        count = raise_limit(resource)
+        log.info("up to {count} descriptors can be open", count=count)
+
+
+def _refusing(act: Callable[[], None]) -> None:
+    """Do it. An error of the operator's ends the program as an exception: in the
+    background that is how twistd's first process hears of it, and says so. In the
+    foreground it is one line."""
+    try:
+        act()
+    except ConfigError:
+        sys.excepthook = _one_line
+        raise
+
+
+def _one_line(kind: Any, error: BaseException, trace: Any) -> None:
+    """What Python says instead of a traceback, see `_refusing`."""
+    if isinstance(error, ConfigError):
+        sys.stderr = sys.__stderr__
+        print(f"koboldfs: {error.message}", file=sys.__stderr__)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _end_later(line: str, reactor: Any) -> None:
+    """End a program that runs already."""
+    # By now twistd has put its log in the place of sys.stderr.
+    print(f"koboldfs: {line}", file=sys.__stderr__)
+    # twistd has no way to say with which status to end; this one runs last.
+    atexit.register(_exit_with_one)
+    reactor.callWhenRunning(reactor.stop)
 
 
 def _exit_with_one() -> None:
@@ -143,4 +190,12 @@ def makeService(options: Options, reactor: Any = None) -> Service:
         from twisted.internet import reactor as the_reactor
 
         reactor = the_reactor
-    return KoboldService(Installation(options.config, reactor), reactor)
+    config = options.config
+    if config.processes > 1:
+        return SharedService(
+            config, options.texts, reactor, partial(_end_later, reactor=reactor)
+        )
+    # The parent of several processes needs nothing of this, and should stay small.
+    from koboldfs.assembly import Installation
+
+    return KoboldService(Installation(config, reactor), reactor)

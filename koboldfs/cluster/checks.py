@@ -105,15 +105,23 @@ class Standing:
 
 
 class Checks:
-    """See the module. `host_name` is this tracker's."""
+    """See the module. `host_name` is this tracker's; of several processes that are one
+    tracker, one `plans`."""
 
     def __init__(
-        self, topology: ITopology, tasks: ITasks, live: ILiveView, host_name: str
+        self,
+        topology: ITopology,
+        tasks: ITasks,
+        live: ILiveView,
+        host_name: str,
+        *,
+        plans: bool = True,
     ) -> None:
         self._topology = topology
         self._tasks = tasks
         self._live = live
         self._host_name = host_name
+        self._plans = plans
 
     # --- for operators
 
@@ -266,7 +274,7 @@ class Checks:
 
     def runs_here(self) -> bool:
         """Whether this tracker is the one that queues the files."""
-        return self._live.view.settings.get(HOST) == self._host_name
+        return self._plans and self._live.view.settings.get(HOST) == self._host_name
 
     def policy_only(self) -> bool:
         """Whether nodes are not to be asked."""

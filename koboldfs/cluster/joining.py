@@ -75,6 +75,8 @@ class Membership(Service):
         self._addresses: dict[str, tuple[str, int]] = {}
         self._complained = ""
         self._hosts_due = 0.0
+        self._first: list[Deferred[None]] = []
+        self._has_tried = False
         self._loop = LoopingCall(self._turn)
         self._loop.clock = clock
 
@@ -85,8 +87,18 @@ class Membership(Service):
 
     async def _turn_now(self) -> None:
         await self._turn()
+        self._has_tried = True
+        for waiter in self._first:
+            waiter.callback(None)
         if self.running:
             self._loop.start(AGAIN_SECONDS, now=False)
+
+    async def tried(self) -> None:
+        """Fires when joining has been tried once, whatever came of it."""
+        if not self._has_tried:
+            waiter: Deferred[None] = Deferred()
+            self._first.append(waiter)
+            await waiter
 
     def stopService(self) -> None:
         """Stop trying."""
@@ -105,7 +117,7 @@ class Membership(Service):
     async def _turn(self) -> None:
         try:
             if not self.joined:
-                await self.join()
+                await self._join_alone()
             elif self._clock.seconds() >= self._hosts_due:
                 await self._read_hosts()
             self._complained = ""
@@ -116,6 +128,16 @@ class Membership(Service):
                 self.log.error("{what}, trying on: {error}", what=what, error=error)
         except Exception:
             self.log.failure("joining the cluster failed")
+
+    async def _join_alone(self) -> None:
+        """Join while no other process of this node does: two would make devices in
+        each other's folders."""
+        if not self._folders.reserve():
+            raise errors.WorldError("another process of this node is joining now")
+        try:
+            await self.join()
+        finally:
+            self._folders.give_back()
 
     async def join(self) -> None:
         """The four steps. Raises `KoboldError` when they cannot be done now."""

@@ -15,7 +15,7 @@ from typing import Any
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -34,6 +34,9 @@ EAGER_SECONDS = 0.2
 EAGER_LOOKS = 15
 #: How many hosts are looked at side by side.
 SURVEYS_AT_ONCE = 64
+#: Names that nobody knows are looked up again at most once in this time, whoever asks
+#: for how many: so long may the answer to a wrong name take, twice over.
+RENEW_SECONDS = 0.1
 #: A host that is suspected is not looked at more often than this.
 SUSPECT_SECONDS = 0.1
 
@@ -98,6 +101,8 @@ class LiveView(Service):
         self._loops: list[LoopingCall] = []
         self._refresh = SingleFlight(self._read_tables)
         self._survey = SingleFlight(self._look_at_all)
+        self._renewal = SingleFlight(self._renew)
+        self._renewed = float("-inf")
 
     def observe(self, observer: Observer) -> None:
         """Have `observer` called with the picture before and after each change."""
@@ -140,6 +145,29 @@ class LiveView(Service):
                 for hostid in hostids
                 if hostid in self.view.hosts
             ],
+            consumeErrors=True,
+        )
+
+    async def renew(self) -> bool:
+        """See `ILiveView`."""
+        before = self.view
+        await self._renewal()
+        after = self.view
+        return any(
+            getattr(before, table) != getattr(after, table)
+            for table in ("domains", "classes", "hosts", "devices")
+        )
+
+    async def _renew(self) -> None:
+        wait = self._renewed + RENEW_SECONDS - self._clock.seconds()
+        if wait > 0:
+            await deferLater(self._clock, wait)
+        self._renewed = self._clock.seconds()
+        known = self.view.devices
+        await self._refresh()
+        new = {d.hostid for d in self.view.devices.values() if d.devid not in known}
+        await gatherResults(
+            [Deferred.fromCoroutine(self._look_at(hostid)) for hostid in sorted(new)],
             consumeErrors=True,
         )
 

@@ -119,6 +119,30 @@ class Namespace:
             raise errors.UnknownClass()
         return found.classid
 
+    async def known_domain(self, name: str | None) -> Domain:
+        """As `domain`; one that is not known here may be new."""
+        try:
+            return self.domain(name)
+        except errors.UnknownDomain:
+            if not await self.live.renew():
+                raise
+            return self.domain(name)
+
+    async def known_classid(self, domain: Domain, name: str | None) -> int:
+        """As `classid`; one that is not known here may be new."""
+        try:
+            return self.classid(domain, name)
+        except errors.UnknownClass:
+            if not await self.live.renew():
+                raise
+            return self.classid(domain, name)
+
+    async def _know_devices(self, devids: Sequence[int]) -> None:
+        """Devices of which not one is known here may be new."""
+        view = self.live.view
+        if devids and not any(devid in view.devices for devid in devids):
+            await self.live.renew()
+
     # --- storing
 
     async def open(
@@ -132,7 +156,7 @@ class Namespace:
         size: int | None,
     ) -> Offer:
         """Begin an upload. Raises `UnknownClass`, `NoDevices`, `FidInUse`."""
-        classid = self.classid(domain, class_name)
+        classid = await self.known_classid(domain, class_name)
         if len(key) > MAX_KEY_BYTES:
             raise errors.ValueRefused()
         devids = placement.offer(
@@ -194,6 +218,7 @@ class Namespace:
                     raise errors.NoUpload()
                 return
             upload = Opened(found.fid, found.classid, found.devids)
+        await self._know_devices([claim.devid])
         try:
             if claim.devid not in upload.devids:
                 offered = ",".join(map(str, upload.devids))
@@ -335,7 +360,7 @@ class Namespace:
             raise errors.NoKey()
         if len(key) > MAX_KEY_BYTES:
             raise errors.KeyTooLong()
-        classid = self.classid(domain, class_name)
+        classid = await self.known_classid(domain, class_name)
         incoming = Incoming(self.files, self.copies, domain, key, classid, size)
         await incoming.begin()
         return incoming
@@ -355,6 +380,7 @@ class Namespace:
         located = await self.files.find(domain.dmid, key)
         if located is None:
             raise errors.UnknownKey()
+        await self._know_devices(located.devids)
         return located
 
     async def paths(
@@ -447,6 +473,8 @@ class Namespace:
         if not class_name:
             raise errors.NoClass()
         found = self.live.view.class_named(domain.dmid, class_name)
+        if found is None and await self.live.renew():
+            found = self.live.view.class_named(domain.dmid, class_name)
         if found is None:
             raise errors.ClassNotFound()
         located = await self.files.find(domain.dmid, key)

@@ -30,7 +30,8 @@ MAX_RATE = 5000
 
 
 class Rebalancing:
-    """See the module. `host_name` is this tracker's."""
+    """See the module. `host_name` is this tracker's; of several processes that are one
+    tracker, one `plans`."""
 
     log = Logger()
 
@@ -41,12 +42,15 @@ class Rebalancing:
         live: ILiveView,
         random: Random,
         host_name: str,
+        *,
+        plans: bool = True,
     ) -> None:
         self._random = random
         self._topology = topology
         self._tasks = tasks
         self._live = live
         self._host_name = host_name
+        self._plans = plans
 
     # --- for operators
 
@@ -99,7 +103,7 @@ class Rebalancing:
         host = await self._topology.setting(HOST)
         if not host:
             raise job_errors.RebalanceNotStarted()
-        if host == self._host_name:
+        if self._plans and host == self._host_name:
             await self._stop()
         else:
             await self._set({SIGNAL: STOP})
@@ -141,7 +145,7 @@ class Rebalancing:
     async def step(self) -> bool:
         """Queue the next files, if this tracker is the one to do that; whether there
         is more to queue at once."""
-        if self._live.view.settings.get(HOST) != self._host_name:
+        if not self._plans or self._live.view.settings.get(HOST) != self._host_name:
             return False
         if await self._topology.setting(HOST) != self._host_name:
             return False

@@ -29,7 +29,7 @@ from twisted.web.http import HTTPChannel, Request
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import directlyProvides
 
-from koboldfs.storage import direct
+from koboldfs.sending import is_direct, send, unsent
 from koboldfs.storage.passage import Passage
 from koboldfs.storage.plain import Head, PlainRequest, persistence, read_head
 
@@ -79,12 +79,12 @@ class StorageChannel(HTTPChannel):
     def connectionMade(self) -> None:
         """As in `HTTPChannel`."""
         super().connectionMade()
-        self._direct = direct.is_direct(self.transport)
+        self._direct = is_direct(self.transport)
 
     def write(self, data: bytes) -> None:
         """Send bytes, at once if that can be."""
         if self._direct:
-            direct.write(self.transport, data)
+            send(self.transport, data)
         else:
             super().write(data)
 
@@ -102,7 +102,7 @@ class StorageChannel(HTTPChannel):
     @property
     def unsent(self) -> bool:
         """Whether bytes wait here to be sent."""
-        return self._direct and direct.unsent(self.transport)
+        return self._direct and unsent(self.transport)
 
     def wait_for_room(self) -> None:
         """Call the producer's `resumeProducing` when the socket takes bytes again."""

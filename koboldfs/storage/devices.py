@@ -19,6 +19,7 @@ is one no more has lost its disk, too. All of this is looked at every couple of 
 from __future__ import annotations
 
 import json
+import os.path
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,10 @@ class DeviceFolders:
         self.cluster = ""
         self.host_name = ""
         self.served_changed: Callable[[], None] = lambda: None
+        #: Called with a device's number and why it is not trusted any more.
+        self.distrusts: Callable[[int, str], None] = lambda devid, reason: None
+        self._distrusted: dict[int, str] = {}
+        self._reserved: int | None = None
         self._memory_path = str(memory)
         self._remembered: dict[int, str] = {}
         self._wanted: frozenset[int] | None = None
@@ -119,6 +124,31 @@ class DeviceFolders:
                 f"{self._memory_path}: cannot be read, or is not this node's memory of"
                 " its devices; restore it, or move it away to accept the disks as found"
             ) from error
+
+    def reserve(self) -> bool:
+        """See `IDeviceFolders`."""
+        try:
+            self._reserved = self.disk.lock_folder(
+                os.path.dirname(self._memory_path), wait=False
+            )
+        except OSError as error:
+            raise DeviceUnavailable(
+                str(fault(error, "the node's memory cannot be locked"))
+            ) from error
+        if self._reserved is None:
+            return False
+        try:
+            self.load()
+        except BaseException:
+            self.give_back()
+            raise
+        return True
+
+    def give_back(self) -> None:
+        """See `IDeviceFolders`."""
+        if self._reserved is not None:
+            self.disk.close(self._reserved)
+            self._reserved = None
 
     def found(self) -> Mapping[int, Marker | None]:
         """See `IDeviceFolders`. A folder that cannot be read belongs to nobody."""
@@ -256,14 +286,22 @@ class DeviceFolders:
 
     def distrust(self, device: Device, reason: str) -> None:
         """Take no more writes for it until somebody has looked at the disk and
-        started this process anew."""
+        started this program anew."""
         if not device.distrusted:
             device.distrusted = reason
+            self.distrusts(device.devid, reason)
             self._log.error(
                 "dev{devid} is read-only from now on: {reason}",
                 devid=device.devid,
                 reason=reason,
             )
+
+    def hear_distrust(self, devid: int, reason: str) -> None:
+        """Another process of this node found the device's disk unreliable."""
+        self._distrusted[devid] = reason
+        device = self._devices.get(devid)
+        if device is not None and not device.distrusted:
+            device.distrusted = reason
 
     def folder(self, devid: int) -> str:
         """The path of a device's folder."""
@@ -398,6 +436,7 @@ class DeviceFolders:
         device = self._devices.get(devid)
         if device is None:
             device = self._devices[devid] = Device(devid, self.folder(devid))
+            device.distrusted = self._distrusted.get(devid, "")
         return device
 
     def _remember(self, devid: int, uuid: str | None) -> None:

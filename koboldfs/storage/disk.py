@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import re
@@ -120,6 +121,11 @@ class IDiskState(Interface):
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
 
+    def lock_folder(path: str, *, wait: bool = True) -> int | None:
+        """Have a folder for oneself, among all processes of the machine that ask so,
+        until the descriptor is closed; None if somebody else has it and that is not to
+        be waited for."""
+
     def folder(path: str) -> FileStat:
         """What a folder is, symbolic links followed; raises `FileNotFoundError`
         also for what is no folder."""
@@ -220,6 +226,18 @@ class LocalDisk:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def lock_folder(self, path: str, *, wait: bool = True) -> int | None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def folder(self, path: str) -> FileStat:
         found = os.stat(path)

@@ -4,7 +4,7 @@ The file is never changed where it lies. The part comes into a temporary file; w
 is whole, a second one is made of the old bytes before it, the part, and the old bytes
 behind it, and takes the old file's name: whoever reads has the old file or the new one.
 That copies the file once for each part. Parts of files on one device take turns, so
-that none is lost.
+that none is lost, also between the processes of a node.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from koboldfs.errors import CallerError
+from koboldfs.storage.disk import OWN_FOLDER
 from koboldfs.storage.temporary import Stored, TemporaryFile, pieces
 from koboldfs.storage.upload import Upload
 
@@ -62,8 +63,13 @@ class PartUpload(Upload):
             part.write(chunks)
             part.check(self._expected)
             whole.open()
-            self._join(part, whole)
-            return self._put_in_place(whole)
+            turn = self._disk.lock_folder(f"{self._device.path}/{OWN_FOLDER}")
+            try:
+                self._join(part, whole)
+                return self._put_in_place(whole)
+            finally:
+                if turn is not None:
+                    self._disk.close(turn)
         finally:
             whole.discard()
             part.discard()

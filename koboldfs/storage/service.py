@@ -10,14 +10,13 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from koboldfs.config import with_backlog
 from koboldfs.errors import ConfigError
+from koboldfs.listening import Doors, address_words
 from koboldfs.storage.channel import StorageSite
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.devices import DeviceFolders
@@ -36,10 +35,10 @@ class Listener(Service):
     """A port that listens while the service runs; `port_number` is the real one."""
 
     def __init__(
-        self, reactor: Any, option: str, description: str, factory: IProtocolFactory
+        self, doors: Doors, option: str, description: str, factory: IProtocolFactory
     ) -> None:
-        self._reactor = reactor
-        self._option = option
+        self._doors = doors
+        self.option = option
         self._description = description
         self._factory = factory
         self._port: IListeningPort | None = None
@@ -51,27 +50,17 @@ class Listener(Service):
             return 0
         return int(getattr(self._port.getHost(), "port", 0))
 
+    @property
+    def address(self) -> str:
+        """Where it listens, in words."""
+        return "" if self._port is None else address_words(self._port.getHost())
+
     def startService(self) -> None:
         """Listen. Raises `ConfigError` when that does not work."""
         failed: list[Failure] = []
-        try:
-            description = with_backlog(self._description)
-            endpoint = serverFromString(self._reactor, description)
-            listening = endpoint.listen(self._factory)
-            listening.addCallbacks(self._listens, failed.append)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"{self._option} {self._description}: not an endpoint ({error});"
-                " right would be, for example, tcp:7500 or tcp:7500:interface=10.0.0.1"
-            ) from error
+        listening = self._doors.listen(self.option, self._description, self._factory)
+        listening.addCallbacks(self._listens, failed.append)
         if failed:
-            fault = failed[0].value
-            if isinstance(fault, CannotListenError):
-                reason = getattr(fault.socketError, "strerror", None) or "not possible"
-                raise ConfigError(
-                    f"{self._option} {self._description}: cannot listen"
-                    f" ({reason}); choose a free port"
-                ) from fault
             failed[0].raiseException()
         super().startService()
 
@@ -110,6 +99,7 @@ class StorageNode(MultiService):
         peers: IPeers | None = None,
         disk: IDisk | None = None,
         lanes: ILanes | None = None,
+        doors: Doors | None = None,
         wall_seconds: Callable[[], float] = time.time,
     ) -> None:
         super().__init__()
@@ -125,10 +115,11 @@ class StorageNode(MultiService):
         side_channel = SideChannelFactory(reactor, self.copies, puller)
         door = Door(self.copies, reactor)
         site = StorageSite(reactor, door.request, door.plain)
+        doors = doors or Doors(reactor)
         self._side_channel = Listener(
-            reactor, "--sidechannel-listen", sidechannel_listen, side_channel
+            doors, "--sidechannel-listen", sidechannel_listen, side_channel
         )
-        self._http = Listener(reactor, "--storage-listen", storage_listen, site)
+        self._http = Listener(doors, "--storage-listen", storage_listen, site)
         self.watch = Watch(
             reactor,
             self.folders,
@@ -152,6 +143,11 @@ class StorageNode(MultiService):
     def sidechannel_port(self) -> int:
         """The port of the side channel; 0 when the node does not run."""
         return self._side_channel.port_number
+
+    def addresses(self) -> list[str]:
+        """The doors and where they are open."""
+        doors = (self._side_channel, self._http)
+        return [f"{one.option} {one.address}" for one in doors]
 
     def prepare(self) -> None:
         """Make the folders and read what the node remembers: what must be before

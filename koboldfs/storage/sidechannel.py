@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.model.entities import HASH_NAMES, MD5, SHA1
-from koboldfs.storage import direct
+from koboldfs.sending import is_direct, send
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.digests import ReadFailed
 from koboldfs.storage.pull import Puller
@@ -78,7 +78,7 @@ class SideChannel(LineOnlyReceiver):
 
     def connectionMade(self) -> None:
         """A peer that does not read what we say is not read from."""
-        self._direct = direct.is_direct(self.transport)
+        self._direct = is_direct(self.transport)
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
         self.transport.setTcpKeepAlive(True)  # type: ignore[union-attr]
@@ -160,7 +160,7 @@ class SideChannel(LineOnlyReceiver):
         if self._together is not None:
             self._together.append(data)
         elif self._direct:
-            direct.write(self.transport, data)
+            send(self.transport, data)
         elif not self._gone:
             self.transport.write(data)  # type: ignore[union-attr]
 

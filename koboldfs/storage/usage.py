@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from koboldfs.errors import KoboldError
 from koboldfs.storage.devices import Device, DeviceFolders
 from koboldfs.storage.disk import (
-    OWN_FOLDER,
+    TEMPORARY_FOLDER,
     FileStat,
     IDisk,
     Marker,
@@ -36,7 +36,7 @@ from koboldfs.storage.disk import (
     fault,
 )
 from koboldfs.storage.lanes import ILanes
-from koboldfs.storage.temporary import TemporaryFile
+from koboldfs.storage.temporary import TemporaryFile, temporary_name
 
 #: How often every device is looked at (seconds): the longest that a disk which was
 #: unmounted is taken for one whose files are missing is shorter, see `still_there`.
@@ -246,10 +246,8 @@ def usage_text(device: Device, space: Space, port: int, now: int) -> bytes:
 def write_usage(disk: IDisk, device: Device) -> None:
     """Write ``devN/usage`` for those who read it from the disk. Blocks; what the
     disk says to it is for the self-test to find."""
-    new = f"{device.path}/{OWN_FOLDER}/usage.new"
+    new = f"{device.path}/{TEMPORARY_FOLDER}/{temporary_name()}"
     try:
-        if "usage.new" in disk.names(f"{device.path}/{OWN_FOLDER}"):
-            disk.remove(new)
         fd = disk.create(new)
         try:
             disk.write(fd, device.usage_text)
@@ -257,7 +255,10 @@ def write_usage(disk: IDisk, device: Device) -> None:
             disk.close(fd)
         disk.rename(new, f"{device.path}/usage")
     except OSError:
-        return
+        try:
+            disk.remove(new)
+        except OSError:
+            return
 
 
 def try_writing(disk: IDisk, device: Device, fsync: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from koboldfs.errors import DatabaseFault
+from koboldfs.errors import DatabaseAway, DatabaseFault
 from koboldfs.store.steps import (
     NO_REPLY,
     Again,
@@ -35,6 +35,9 @@ class Manner:
     begin_write: str
     begin_snapshot: str
     translate: Callable[[Exception], DatabaseFault | None]
+    #: How often it is tried to begin a transaction that writes, before it is said that
+    #: the database is busy.
+    begin_attempts: int = 1
 
 
 class BlockingRun:
@@ -82,7 +85,7 @@ class BlockingRun:
     def _write(self, group: Sequence[Steps[Any]]) -> list[Any]:
         committing = False
         try:
-            self._execute(Statement(self._manner.begin_write))
+            self._begin_write()
             outcomes = self._outcomes(group)
             if len(group) == 1 and isinstance(outcomes[0], BaseException):
                 self._roll_back()
@@ -97,6 +100,17 @@ class BlockingRun:
             self._roll_back()
             return [fault] * len(group)
         return outcomes
+
+    def _begin_write(self) -> None:
+        begin = Statement(self._manner.begin_write)
+        for _ in range(self._manner.begin_attempts - 1):
+            try:
+                self._execute(begin)
+                return
+            except DatabaseAway:
+                if self._end is not None:
+                    raise
+        self._execute(begin)
 
     def _outcomes(self, group: Sequence[Steps[Any]]) -> list[Any]:
         """Raises what ended the whole transaction."""

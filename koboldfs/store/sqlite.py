@@ -3,7 +3,9 @@
 The file is in WAL mode with synchronous=FULL: what was answered is on the disk, and
 readers do not wait for the writer. Everything that waits while the writer is busy goes
 into its next COMMIT together. Several processes may share the file: writers of
-different processes wait for each other up to `BUSY_SECONDS`.
+different processes wait for each other up to `BUSY_SECONDS`. SQLite lets nobody queue:
+who waits looks again now and then, soon only ten times a second, and beside a process
+that writes without a break would wait for long. So a wait is cut into short ones.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from koboldfs.store.steps import IRunner, Transaction
 
 #: Seconds that a statement waits for a lock that another process has on the file.
 BUSY_SECONDS = 5.0
+#: One of the short waits (milliseconds): SQLite looks after 1, 3 and 8 ms.
+WAIT_MS = 8
 #: Prepared statements that a connection keeps.
 CACHED_STATEMENTS = 256
 #: Oldest SQLite whose SQL we speak (UPSERT with several rows, 32,766 parameters).
@@ -53,13 +57,18 @@ def translate(error: Exception) -> DatabaseFault | None:
     return None
 
 
-MANNER = Manner("BEGIN IMMEDIATE", "BEGIN", translate)
+MANNER = Manner(
+    "BEGIN IMMEDIATE", "BEGIN", translate, int(BUSY_SECONDS * 1000 / WAIT_MS)
+)
 
 
-def connected(path: str) -> BlockingRun:
+def connected(path: str, writes: bool = True) -> BlockingRun:
     """The file, opened; raises `ConfigError` when that cannot be done."""
     try:
-        return BlockingRun(_open(path), MANNER)
+        connection = _open(path)
+        if writes:
+            connection.execute(f"PRAGMA busy_timeout = {WAIT_MS}").fetchall()
+        return BlockingRun(connection, MANNER)
     except sqlite3.Error as error:
         raise ConfigError(f"--database: cannot use the file {path}: {error}") from error
 
@@ -98,7 +107,8 @@ class SqliteRunner:
     ) -> None:
         connect = partial(connected, path)
         self._writer = Desk(connect, reactor, threads(), deadline_seconds)
-        self._reader = Desk(connect, reactor, threads(), deadline_seconds)
+        read = partial(connected, path, writes=False)
+        self._reader = Desk(read, reactor, threads(), deadline_seconds)
 
     async def start(self) -> None:
         """Open the file, which is made if it is not there; raises `ConfigError`."""

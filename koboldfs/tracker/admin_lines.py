@@ -74,6 +74,8 @@ class AdminLines:
     watchers: Watchers
     shutdown: Callable[[], Any]
     pid: int
+    #: Which of several processes this is.
+    process: int | None = None
 
     def answer(self, line: AdminLine, asker: Watcher) -> bytes | None:
         """The bytes to send; None means to close the connection without a word."""
@@ -106,6 +108,8 @@ class AdminLines:
             ("bored_queryworkers", self.connections.spare()),
             *sorted(self.statistics.all_counters().items()),
         ]
+        if self.process is not None:
+            figures.insert(1, ("process", self.process))
         return [f"{name} {value}" for name, value in figures]
 
     def _jobs(self) -> list[str]:

@@ -37,7 +37,8 @@ class TrackerFactory(Factory):
     """The front door of the MogileFS protocol, for any number of listening ports.
 
     `clock` and `call_from_thread` are the reactor's; `shutdown` ends the program;
-    `publisher` is the log that watchers see, observed while a port is open.
+    `publisher` is the log that watchers see, observed while a port is open; `process`
+    is this one's number if it is one of several.
     """
 
     noisy = False
@@ -51,6 +52,7 @@ class TrackerFactory(Factory):
         call_from_thread: Callable[..., Any],
         shutdown: Callable[[], Any],
         publisher: LogPublisher,
+        process: int | None = None,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.statistics = Statistics(clock)
@@ -58,7 +60,13 @@ class TrackerFactory(Factory):
             commands, self.statistics, Watchers(call_from_thread), clock
         )
         self.door.admin_lines = AdminLines(
-            self.statistics, jobs, self, self.door.watchers, shutdown, os.getpid()
+            self.statistics,
+            jobs,
+            self,
+            self.door.watchers,
+            shutdown,
+            os.getpid(),
+            process,
         )
         self._publisher = publisher
         self._max_connections = max_connections

@@ -42,10 +42,10 @@ async def create_open(services: Services, call: Call) -> Pairs:
     """
     namespace, seconds = services.namespace, services.clock.seconds
     began = seconds()
-    domain = namespace.domain(call.arguments.get("domain"))
+    domain = await namespace.known_domain(call.arguments.get("domain"))
     class_name = call.given("class")
     if class_name is not None:
-        namespace.classid(domain, class_name)
+        await namespace.known_classid(domain, class_name)
     multiple = call.true("multi_dest")
     offer = await namespace.open(
         domain,
@@ -108,7 +108,7 @@ async def create_close(services: Services, call: Call) -> Pairs:
     a size that is no number), `no_temp_file`, `invalid_destdev`, `size_verify_error`,
     `size_mismatch`, `checksum_mismatch`, `fid_exists`.
     """
-    domain = services.namespace.domain(call.arguments.get("domain"))
+    domain = await services.namespace.known_domain(call.arguments.get("domain"))
     for name, missing in (
         ("fid", errors.NoFid),
         ("devid", errors.NoDevid),
@@ -171,7 +171,7 @@ async def get_paths(services: Services, call: Call) -> Pairs:
     `unknown_key`.
     """
     namespace = services.namespace
-    domain = namespace.domain(call.arguments.get("domain"))
+    domain = await namespace.known_domain(call.arguments.get("domain"))
     urls = await namespace.paths(
         domain,
         call.required("key", errors.NoKey),
@@ -190,7 +190,7 @@ async def delete(services: Services, call: Call) -> Pairs:
 
     OK: nothing. Errors: `no_key`, `unknown_key`.
     """
-    domain = services.namespace.domain(call.arguments.get("domain"))
+    domain = await services.namespace.known_domain(call.arguments.get("domain"))
     await services.namespace.delete(domain, call.required("key", errors.NoKey))
     return []
 
@@ -201,7 +201,7 @@ async def rename(services: Services, call: Call) -> Pairs:
     OK: nothing. Errors: `no_key` (either), `unknown_key`, `key_exists`, `failure` (a
     key that cannot be stored).
     """
-    domain = services.namespace.domain(call.arguments.get("domain"))
+    domain = await services.namespace.known_domain(call.arguments.get("domain"))
     old = call.required("from_key", errors.NoKey)
     new = call.required("to_key", errors.NoKey)
     try:
@@ -217,7 +217,7 @@ async def updateclass(services: Services, call: Call) -> Pairs:
     OK: nothing. Errors: `no_key`, `no_class`, `class_not_found`, `invalid_key` (no
     such file), `no_devices` (the file has no copies).
     """
-    domain = services.namespace.domain(call.arguments.get("domain"))
+    domain = await services.namespace.known_domain(call.arguments.get("domain"))
     key = call.required("key", errors.NoKey)
     class_name = call.required("class", errors.NoClass)
     await services.namespace.set_class(domain, key, class_name)

@@ -12,7 +12,7 @@ async def edit_file(services: Services, call: Call) -> Pairs:
     OK: `oldpath`, `newpath` (to be MOVEd by the client), `fid`, `devid`, `class` (its
     number). Errors: `no_key`, `unknown_key`, `failure` (no other copy can be read).
     """
-    domain = services.namespace.domain(call.arguments.get("domain"))
+    domain = await services.namespace.known_domain(call.arguments.get("domain"))
     edit = await services.by_hand.edit(domain, call.required("key", errors.NoKey))
     view = services.view
 

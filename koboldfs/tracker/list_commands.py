@@ -42,7 +42,7 @@ async def list_keys(services: Services, call: Call) -> Pairs:
     the prefix), `failure` (a negative limit), `none_match`.
     """
     namespace = services.namespace
-    domain = namespace.domain(call.arguments.get("domain"))
+    domain = await namespace.known_domain(call.arguments.get("domain"))
     prefix = call.arguments.get("prefix", "")
     after = call.arguments.get("after", "")
     if prefix and after and not after.startswith(prefix):
@@ -101,7 +101,7 @@ async def file_info(services: Services, call: Call) -> Pairs:
     Errors: `no_key`, `unknown_key`.
     """
     namespace = services.namespace
-    domain = namespace.domain(call.arguments.get("domain"))
+    domain = await namespace.known_domain(call.arguments.get("domain"))
     located = await namespace.locate(domain, call.required("key", errors.NoKey))
     file = located.file
     storage_class = services.view.storage_class(file.dmid, file.classid)
@@ -138,7 +138,7 @@ async def file_debug(services: Services, call: Call) -> Pairs:
         fid = number
         located = await files.find_fid(fid)
     else:
-        domain = services.namespace.domain(call.arguments.get("domain"))
+        domain = await services.namespace.known_domain(call.arguments.get("domain"))
         key = call.required("key", errors.NoKey)
         located = await services.namespace.locate(domain, key)
         fid = located.file.fid

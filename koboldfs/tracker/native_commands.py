@@ -112,7 +112,7 @@ async def ping_v1(exchange: Exchange) -> bytes:
 async def put_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
     """PUT: what cannot be is said before WAITING; the rest when all bytes came."""
     session = exchange.session
-    where, name = session.domain(domain), session.new_key(key)
+    where, name = await session.domain(domain), session.new_key(key)
     body = exchange.sized_body()
     exchange.send(WAITING)
     size = await body.declared_size()
@@ -130,7 +130,7 @@ def _md5(trailer: bytes) -> bytes:
 async def get_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
     """GET: a small file is checked first and goes out in one piece."""
     session = exchange.session
-    located = await session.locate(session.domain(domain), session.text(key))
+    located = await session.locate(await session.domain(domain), session.text(key))
     size = located.file.length
     if size > native.MAX_V1_SIZE_BYTES:
         raise errors.BadArguments("too large for this version of the protocol")
@@ -155,7 +155,7 @@ async def get_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
 async def get_url_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
     """GET_URL: the best URL; KO when there is none."""
     session = exchange.session
-    urls = await session.urls(session.domain(domain), session.text(key), 1)
+    urls = await session.urls(await session.domain(domain), session.text(key), 1)
     if not urls:
         return KO
     url = urls[0].encode("latin-1")
@@ -165,7 +165,7 @@ async def get_url_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
 async def delete_v1(exchange: Exchange, domain: bytes, key: bytes) -> bytes:
     """DELETE."""
     session = exchange.session
-    await session.remove(session.domain(domain), session.text(key))
+    await session.remove(await session.domain(domain), session.text(key))
     return OK
 
 
@@ -228,7 +228,7 @@ async def put(
     """PUT: the data come at once; an error is told at once, the rest is dropped."""
     body = exchange.chunked_body()
     session = exchange.session
-    where, name = session.domain(domain), session.new_key(key)
+    where, name = await session.domain(domain), session.new_key(key)
     length = native.optional64(size)
     if length is not None and length > native.MAX_V2_SIZE_BYTES:
         raise ValueFault("a size has 63 bits")
@@ -257,7 +257,7 @@ async def get(
     session = exchange.session
     first, wanted = native.number64(start), native.optional64(length)
     only = native.optional64(fid)
-    located = await session.locate(session.domain(domain), session.text(key))
+    located = await session.locate(await session.domain(domain), session.text(key))
     file = located.file
     if only is not None and only != file.fid:
         raise errors.FileChanged()
@@ -303,14 +303,16 @@ async def _verdict(
 async def urls(exchange: Exchange, number: int, domain: bytes, key: bytes) -> bytes:
     """URLS: of all copies, best first."""
     session = exchange.session
-    found = await session.urls(session.domain(domain), session.text(key), MAX_URLS)
+    found = await session.urls(
+        await session.domain(domain), session.text(key), MAX_URLS
+    )
     return native.frame(Code.OK, number, [url.encode("latin-1") for url in found])
 
 
 async def delete(exchange: Exchange, number: int, domain: bytes, key: bytes) -> bytes:
     """DELETE."""
     session = exchange.session
-    await session.remove(session.domain(domain), session.text(key))
+    await session.remove(await session.domain(domain), session.text(key))
     return native.frame(Code.OK, number)
 
 
@@ -324,7 +326,7 @@ async def list_keys(
 ) -> bytes:
     """LIST: a page of keys; `more` when it is full."""
     session = exchange.session
-    where = session.domain(domain)
+    where = await session.domain(domain)
     if max(len(prefix), len(after)) > native.MAX_KEY_BYTES:
         raise errors.KeyTooLong()
     count = min(native.number32(limit) or native.MAX_PAGE_KEYS, native.MAX_PAGE_KEYS)
@@ -340,7 +342,7 @@ async def list_keys(
 async def stat(exchange: Exchange, number: int, domain: bytes, key: bytes) -> bytes:
     """STAT."""
     session = exchange.session
-    located = await session.locate(session.domain(domain), session.text(key))
+    located = await session.locate(await session.domain(domain), session.text(key))
     checksum: Checksum | None = await session.checksum(located)
     found = session.stat(located, checksum, len(located.devids))
     return native.frame(Code.OK, number, found.values())
@@ -351,7 +353,9 @@ async def rename(
 ) -> bytes:
     """RENAME; never overwrites."""
     session = exchange.session
-    await session.rename(session.domain(domain), session.text(old), session.text(new))
+    await session.rename(
+        await session.domain(domain), session.text(old), session.text(new)
+    )
     return native.frame(Code.OK, number)
 
 

@@ -116,11 +116,11 @@ class Session:
 
     # --- names
 
-    def domain(self, name: bytes) -> Domain:
+    async def domain(self, name: bytes) -> Domain:
         """Raises `NoDomain`, `UnknownDomain`."""
         if len(name) > MAX_DOMAIN_BYTES:
             raise errors.UnknownDomain()
-        return self._namespace.domain(name.decode("latin-1"))
+        return await self._namespace.known_domain(name.decode("latin-1"))
 
     def text(self, name: bytes) -> str:
         """A key, or a part of one, as city hall has it."""

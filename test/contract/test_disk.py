@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -33,6 +35,26 @@ class RealDisk(DiskContract, SynchronousTestCase):
         self.assertFalse(self.disk.stat(f"{self.root}/link").is_file)
         with self.assertRaises(FileExistsError):
             self.disk.create(f"{self.root}/link")
+
+    def test_lock_folder(self) -> None:
+        """A folder is had by one at a time; who waits gets it, and who died does not
+        keep it."""
+        first = self.disk.lock_folder(self.root)
+        assert first is not None
+        self.assertIsNone(self.disk.lock_folder(self.root, wait=False))
+        script = (
+            "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDONLY);"
+            "fcntl.flock(fd, fcntl.LOCK_EX); print('mine', flush=True);"
+            "os.kill(os.getpid(), 9)"
+        )
+        command = [sys.executable, "-c", script, self.root]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+            assert other.stdout is not None
+            self.disk.close(first)
+            self.assertEqual(other.stdout.readline(), b"mine\n")
+        second = self.disk.lock_folder(self.root, wait=False)
+        assert second is not None
+        self.disk.close(second)
 
     def test_sync_without_syncfs(self) -> None:
         """Where one flush for all cannot be trusted, every file is flushed."""

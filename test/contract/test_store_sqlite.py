@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from koboldfs import errors
 from koboldfs.store.open import Store, open_store
+from koboldfs.store.sqlite import BUSY_SECONDS
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
@@ -173,3 +175,42 @@ class SqliteFile(SqliteCase):
                     self.assertIn(name, SORTED)
                 if words[0] == "SCAN" and name not in PAGED:
                     self.assertNotIn(words[1], GROWING, f"{name}: {row[3]}")
+
+    async def test_busy_beside_others(self) -> None:
+        """Processes that write without a break let each other write: nobody is told
+        that the database is busy, and nobody waits for long."""
+        stores = [self.store, await self.another(), await self.another()]
+        longest = 0.0
+
+        async def write(store: Store, number: int) -> None:
+            nonlocal longest
+            for count in range(150):
+                began = reactor.seconds()  # type: ignore[attr-defined]
+                await store.topology.set_setting(f"busy{number}", str(count))
+                seconds = reactor.seconds() - began  # type: ignore[attr-defined]
+                longest = max(longest, seconds)
+
+        writers = [
+            Deferred.fromCoroutine(write(store, 3 * number + many))
+            for number, store in enumerate(stores)
+            for many in range(3)
+        ]
+        await gatherResults(writers, consumeErrors=True)
+        self.assertLess(longest, BUSY_SECONDS / 2)
+
+    async def test_schema_race(self) -> None:
+        """Many who start on a new file at once: one makes the tables, all have them."""
+        path = Path(self.mktemp())
+        stores = [open_store(f"sqlite:///{path}", reactor) for _ in range(5)]
+        self.stores += stores
+        await gatherResults([store.start() for store in stores], consumeErrors=True)
+        self.assertEqual(sum(store.created_now for store in stores), 1)
+        await gatherResults(
+            [
+                store.topology.default_setting("d", str(n))
+                for n, store in enumerate(stores)
+            ],
+            consumeErrors=True,
+        )
+        found = {await store.topology.setting("d") for store in stores}
+        self.assertEqual(len(found), 1)

@@ -29,7 +29,7 @@ from koboldfs import errors
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
-from koboldfs.cluster.live import LiveView
+from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.model.entities import (
@@ -425,6 +425,9 @@ class City:
         """The reply to one request, without its line end."""
         connection, transport = self.connect(ip)
         connection.dataReceived(line.encode("latin-1") + b"\r\n")
+        if not transport.value():
+            # An unknown name is looked up again, after a moment.
+            self.clock.advance(RENEW_SECONDS)
         reply = transport.value().decode("latin-1")
         self.factory.door.connections.discard(connection)
         assert reply.endswith("\r\n") and reply.count("\r\n") == 1, reply

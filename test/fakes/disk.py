@@ -47,6 +47,7 @@ class MemoryDisk:
         self._inodes = count(2)
         self._root = _Folder(1)
         self._open: dict[int, _File] = {}
+        self._locks: dict[int, str] = {}
         self._fds = count(3)
         self._clock = count(1_700_000_000_000_000_000, 1_000_000)
         self.devices: dict[str, int] = {}
@@ -168,7 +169,8 @@ class MemoryDisk:
     def close(self, fd: int) -> None:
         """See `IDiskFiles`."""
         self._called("close")
-        del self._open[fd]
+        if self._locks.pop(fd, None) is None:
+            del self._open[fd]
 
     def read_cached(self, path: str, limit: int) -> tuple[FileStat, bytes] | None:
         """See `IDiskCache`. Nothing is in memory here, so that tests see the rest."""
@@ -258,6 +260,17 @@ class MemoryDisk:
         self._called("space")
         self._folder(path)
         return Space(kib_total=2 * 10**6, kib_used=2 * 10**6 - self.free_kib)
+
+    def lock_folder(self, path: str, *, wait: bool = True) -> int | None:
+        """See `IDiskState`; who has it would have it for ever."""
+        self._called("lock_folder")
+        self._folder(path)
+        if path in self._locks.values():
+            assert not wait, "nobody will give it back"
+            return None
+        fd = next(self._fds)
+        self._locks[fd] = path
+        return fd
 
 
 class FaultyDisk:

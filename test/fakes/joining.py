@@ -116,6 +116,18 @@ class MemoryFolders:
     empty: set[int] = field(factory=set)
     served: tuple[str, str, tuple[int, ...]] | None = None
     claimed: list[int] = field(factory=list)
+    #: Whether another process of the node is joining, and whether ours is.
+    taken: bool = False
+    reserved: bool = False
+
+    def reserve(self) -> bool:
+        """See `IDeviceFolders`."""
+        self.reserved = not self.taken
+        return self.reserved
+
+    def give_back(self) -> None:
+        """See `IDeviceFolders`."""
+        self.reserved = False
 
     def make(self, *devids: int) -> None:
         """Folders without a marker, as MogileFS's storage daemon has them."""

@@ -86,6 +86,10 @@ class MemoryNamespace:
 
     # --- the name space
 
+    async def known_domain(self, name: str | None) -> Domain:
+        """See `Namespace`; nobody makes domains beside us."""
+        return self.domain(name)
+
     def domain(self, name: str | None) -> Domain:
         """See `Namespace`."""
         if not name:

@@ -21,7 +21,12 @@ BANNED_NAMES = {
 #: Where a program talks to a human: the command, and a service that cannot start.
 SPEAKERS = ("koboldfs.cli", "koboldfs.demo", "koboldfs.tap")
 #: Who may name the global reactor.
-REACTOR_OWNERS = ("koboldfs.tap", "koboldfs.cli", "koboldfs.demo")
+REACTOR_OWNERS = (
+    "koboldfs.tap",
+    "koboldfs.processes.child",
+    "koboldfs.cli",
+    "koboldfs.demo",
+)
 #: Words that mean that something is not finished; split so that this file has none.
 LEFTOVERS = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|X" + r"XX)\b")
 #: Places that exist only where this was written.

@@ -13,6 +13,7 @@ from test.tree.source import ROOT, modules
 ELSEWHERE = {
     "interfaces.py": "test/contract",
     "assembly.py": "test/functional/test_service.py",
+    "job_control.py": "test/functional/test_processes.py",
     "tap.py": "test/functional/test_service.py",
     "version.py": "test/tree/test_packaging.py",
     "store": "test/contract/test_store_sqlite.py",

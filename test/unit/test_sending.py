@@ -9,7 +9,7 @@ from twisted.internet import tcp
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.sending import send
+from koboldfs.sending import MAX_DIRECT_BYTES, is_direct, send, unsent
 
 
 class FakeSocket:
@@ -96,6 +96,30 @@ class Connections(SynchronousTestCase):
         self.assertEqual(self.socket.taken, b"hello world")
         send(self.transport, b"!")
         self.assertEqual(self.socket.taken, b"hello world!")
+
+    def test_long(self) -> None:
+        """What is not sent in one go is left to Twisted."""
+        send(self.transport, bytes(MAX_DIRECT_BYTES + 1))
+        self.assertEqual(self.socket.taken, b"")
+        self.assertTrue(self.waits())
+
+    def test_which(self) -> None:
+        """TCP without an encryption, and nothing else."""
+        self.assertTrue(is_direct(self.transport))
+        self.transport.TLS = True
+        self.assertFalse(is_direct(self.transport))
+        self.assertFalse(is_direct(StringTransport()))
+
+    def test_unsent(self) -> None:
+        """Bytes wait in either buffer."""
+        self.assertFalse(unsent(self.transport))
+        self.socket.takes = 1
+        send(self.transport, b"abc")
+        self.assertTrue(unsent(self.transport))
+        self.transport.doWrite()
+        self.assertTrue(unsent(self.transport))
+        self.transport.doWrite()
+        self.assertFalse(unsent(self.transport))
 
     def test_behind_what_waits(self) -> None:
         """Bytes that Twisted has taken go first, whichever buffer they are in."""

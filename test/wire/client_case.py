@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from koboldfs.cluster.live import RENEW_SECONDS
 from test.fakes.city import City
 from test.fakes.storage_node import FakeNode, lose, split_answer
 from test.wire.client_readers import Refused, expression_fields
@@ -37,9 +38,12 @@ class ClientCase(SynchronousTestCase):
         self.connection, self.transport = self.city.connect()
 
     def ask(self, line: bytes) -> bytes:
-        """The reply on the kept connection, with its end: one line, and at once."""
+        """The reply on the kept connection, with its end: one line, and soon."""
         self.transport.clear()
         self.connection.dataReceived(line)
+        if not self.transport.value():
+            # A name that is not known is looked up again, after a moment.
+            self.city.clock.advance(RENEW_SECONDS)
         reply: bytes = self.transport.value()
         self.assertFalse(self.transport.disconnecting)
         self.assertTrue(reply.endswith(b"\r\n"), reply)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from koboldfs.cluster.live import RENEW_SECONDS
 from koboldfs.model.entities import FsckEvent
 from koboldfs.tracker.plain_commands import CrashOnPurpose
 from koboldfs.tracker.protocol import TrackerProtocol
@@ -288,6 +289,8 @@ class Exchanges(SynchronousTestCase):
                 connection.dataReceived(line[:cut])
                 connection.dataReceived(line[cut:] + b"noop callid=")
                 connection.dataReceived(b"next\n")
+                # Names that are not known are looked up again, after a moment.
+                city.clock.advance(RENEW_SECONDS)
                 self.assertEqual(
                     transport.value(), reply + b"\r\nOK callid=next\r\n", request
                 )

@@ -19,7 +19,7 @@ from koboldfs.cluster.joining import (
 )
 from koboldfs.interfaces import IDeviceFolders, ITrackerCall
 from test.fakes.joining import MemoryFolders, MemoryTracker
-from test.fakes.world import WorldCase
+from test.fakes.world import WorldCase, start
 
 
 class JoinCase(WorldCase):
@@ -447,3 +447,35 @@ class Service(JoinCase):
         address = self.membership.address
         self.assertEqual(self.run_now(address("other")), ("10.0.0.9", 7500))
         self.fail_now(address("third"), errors.WorldError)
+
+
+class Beside(JoinCase):
+    """Other processes of the same node."""
+
+    def test_one_at_a_time(self) -> None:
+        """While another process joins, this one waits; it is told that it tried."""
+        self.folders.taken = True
+        self.start()
+        self.run_now(self.membership.tried())
+        self.assertFalse(self.membership.joined)
+        self.assertEqual(self.tracker.calls, [])
+        self.folders.taken = False
+        self.clock.advance(AGAIN_SECONDS)
+        self.assertTrue(self.membership.joined)
+        self.assertFalse(self.folders.reserved)
+
+    def test_given_back(self) -> None:
+        """Also when joining failed."""
+        self.tracker.away = True
+        self.start()
+        self.assertFalse(self.folders.reserved)
+
+    def test_tried(self) -> None:
+        """Who waits for the first try is told at its end."""
+        self.tracker.gate = Deferred()
+        self.start()
+        waiting = start(self.membership.tried())
+        self.assertNoResult(waiting)
+        gate, self.tracker.gate = self.tracker.gate, None
+        gate.callback(None)
+        self.successResultOf(waiting)

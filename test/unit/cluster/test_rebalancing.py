@@ -35,3 +35,21 @@ class Rows(WorldCase):
         gate.callback(None)
         self.failureResultOf(beginning, job_errors.RebalanceRunning)
         self.assertNotIn("rebal_host", world.tables.settings)
+
+    def test_one_plans(self) -> None:
+        """Of the processes of one tracker only one takes the next step, and another one
+        asks it to stop."""
+        world = World.of(2)
+        tables, live = world.store, world.live
+        other, planner = (
+            Rebalancing(tables, tables, live, Random(1), "vm", plans=plans)
+            for plans in (False, True)
+        )
+        self.run_now(tables.set_setting("rebal_policy", "from_devices=10"))
+        self.run_now(other.start())
+        self.assertFalse(self.run_now(other.step()))
+        self.assertTrue(self.run_now(planner.step()))
+        self.run_now(other.stop())
+        self.assertEqual(self.run_now(tables.setting("rebal_host")), "vm")
+        self.run_now(planner.step())
+        self.assertIsNone(self.run_now(tables.setting("rebal_host")))

@@ -412,3 +412,50 @@ class Fresh(SynchronousTestCase):
         folders = DeviceFolders(Path("/devs"), Path("/data/node.json"), disk)
         folders.load()
         self.assertEqual(folders.devices(), [])
+
+
+class Processes(FoldersCase):
+    """What a node's processes have in common."""
+
+    def another(self) -> DeviceFolders:
+        """The folders as another process has them."""
+        return DeviceFolders(Path(DOCROOT), Path("/data/node.json"), self.disk)
+
+    def test_reserve(self) -> None:
+        """One at a time; the next one knows what was remembered meanwhile."""
+        other = self.another()
+        self.assertTrue(self.folders.reserve())
+        self.assertFalse(other.reserve())
+        self.folders.claim(1, "c", "h")
+        self.folders.give_back()
+        self.folders.give_back()
+        self.assertTrue(other.reserve())
+        self.assertEqual(set(other._remembered), {1})
+        other.give_back()
+
+    def test_reserve_fails(self) -> None:
+        """A memory that cannot be read, or a folder that cannot be locked, leaves
+        nobody in the way."""
+        self.disk.put("/data/node.json", b"{")
+        self.assertRaises(ConfigError, self.folders.reserve)
+        self.disk.remove("/data/node.json")
+        self.assertTrue(self.folders.reserve())
+        self.folders.give_back()
+        faulty = FaultyDisk(self.disk)
+        faulty.arm(1)
+        folders = DeviceFolders(Path(DOCROOT), Path("/data/node.json"), faulty)
+        self.assertRaises(DeviceUnavailable, folders.reserve)
+
+    def test_distrust(self) -> None:
+        """What one process found unreliable no other writes to, and neither does one
+        that begins later to look at its devices."""
+        other = self.another()
+        self.folders.distrusts = other.hear_distrust
+        self.folders.distrust(self.folders.writing(1), "a flush failed")
+        other.adopt([1])
+        self.assertEqual(other.devices()[0].distrusted, "a flush failed")
+        third = self.another()
+        third.adopt([1])
+        third.hear_distrust(1, "told")
+        third.hear_distrust(2, "not here")
+        self.assertEqual(third.devices()[0].distrusted, "told")

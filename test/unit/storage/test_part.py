@@ -67,6 +67,19 @@ class Parts(DoorCase):
         )
         self.assertEqual(stat.checksum.digest, sha256(expected).digest())
 
+    def test_turns_of_processes(self) -> None:
+        """Other processes of the node wait while old bytes and new ones are joined, and
+        no longer."""
+        memory = self.node.memory
+        memory.calls.clear()
+        self.becomes(b"abc" + self.data[3:], part(0, b"abc"))
+        calls = memory.calls
+        locked = calls.index("lock_folder")
+        self.assertGreater(calls.index("open", locked), locked)
+        self.assertNotIn("open", calls[:locked])
+        self.assertNotIn("rename", calls[:locked])
+        self.assertEqual(memory._locks, {})
+
     def test_durable(self) -> None:
         """What was answered is there after a power cut."""
         data = self.data

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.errors import DatabaseFault, DuplicateRow, KeyExists
+from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, KeyExists
 from koboldfs.store.blocking import BlockingRun, Manner
 from koboldfs.store.sqlite import MANNER
 from koboldfs.store.steps import (
@@ -205,3 +206,41 @@ class FailingCursor:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
+
+
+class Busy(SynchronousTestCase):
+    """Beginning to write while another process does."""
+
+    def run_beside(self, busy_times: int, attempts: int) -> Any:
+        """What comes of a transaction whose BEGIN fails so many times."""
+        connection = _BusyConnection(busy_times)
+        manner = evolve(MANNER, begin_attempts=attempts)
+        (outcome,) = BlockingRun(connection, manner)([insert(1)], Mode.WRITE)
+        return outcome
+
+    def test_tries_on(self) -> None:
+        """It is tried so often, and no oftener."""
+        self.assertEqual(self.run_beside(3, 4), 1)
+        self.assertIsInstance(self.run_beside(4, 4), DatabaseAway)
+
+
+class _BusyConnection:
+    """A connection that another process keeps from beginning."""
+
+    def __init__(self, busy_times: int) -> None:
+        self._left = busy_times
+        self.description = None
+        self.rowcount = 1
+
+    def cursor(self) -> Any:
+        """See PEP 249; it is its own cursor."""
+        return self
+
+    def execute(self, sql: str, params: Any) -> None:
+        """See PEP 249."""
+        if sql.startswith("BEGIN") and self._left:
+            self._left -= 1
+            raise sqlite3.OperationalError("database is locked")
+
+    def close(self) -> None:
+        """See PEP 249."""

@@ -62,9 +62,11 @@ class Names(SessionCase):
 
     def test_domain(self) -> None:
         """A domain that cannot be is one that is not there."""
-        self.assertEqual(self.session.domain(b"d"), DOMAIN)
-        self.assertRaises(errors.UnknownDomain, self.session.domain, b"x" * 256)
-        self.assertRaises(errors.NoDomain, self.session.domain, b"")
+        found = self.session.domain(b"d")
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(found)), DOMAIN)
+        for name, error in ((b"x" * 256, errors.UnknownDomain), (b"", errors.NoDomain)):
+            asked = Deferred.fromCoroutine(self.session.domain(name))
+            self.failureResultOf(asked, error)
 
     def test_key(self) -> None:
         """Keys are bytes, each a character; empty and long ones are refused."""

@@ -43,16 +43,16 @@ class Plain(ExchangeCase):
 
     def test_clear_cache(self) -> None:
         """What others changed is known when it answers; its arguments come back."""
-        work = self.city.database.create_domain("theirs")
+        work = self.city.database.delete_domain(2)
         self.assertRaises(StopIteration, work.send, None)
-        self.assert_errors({"get_paths domain=theirs": "unreg_domain"})
+        self.assert_errors({"get_paths domain=d2": "no_key"})
         self.assert_replies(
             {
                 "clear_cache devices=1": "OK devices=1",
                 "clear_cache callid=4": "OK callid=4",
             }
         )
-        self.assert_errors({"get_paths domain=theirs": "no_key"})
+        self.assert_errors({"get_paths domain=d2": "unreg_domain"})
 
     def test_clear_cache_looks_at_hosts(self) -> None:
         """Every host has been looked at when it answers."""

@@ -1,0 +1,145 @@
+"""The background jobs of a process, put together, and what operators do with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from zope.interface import implementer
+
+from koboldfs.client.nodes import Nodes
+from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.live import LiveView
+from koboldfs.cluster.moving import Moving
+from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.jobs.delete import DeleteWorker, expiry
+from koboldfs.jobs.fsck import FsckWorker
+from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
+from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
+from koboldfs.jobs.rebalance import RebalanceWorker
+from koboldfs.jobs.replicate import ReplicateWorker
+from koboldfs.jobs.worker import Driver, PeriodicWorker
+from koboldfs.model.pacing import Attention
+from koboldfs.siblings import Siblings
+from koboldfs.tracker.ports import IJobControl
+
+if TYPE_CHECKING:
+    from koboldfs.store.open import Store
+
+#: Looking for abandoned uploads is not urgent.
+EXPIRE_SECONDS = 30.0
+REAP_SECONDS = 5.0
+#: What background work may take of the time while requests come in as well.
+BACKGROUND_SHARE = 0.5
+
+#: MogileFS's words for our jobs.
+JOB_NAMES = {"reaper": "reap", "job_master": "sweep"}
+
+
+@implementer(IJobControl)
+class JobControl:
+    """The background jobs of this process. `start` and `stop` are called once each.
+
+    What an operator wants of a job, all processes of the installation want.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        nodes: Nodes,
+        live: LiveView,
+        namespace: Namespace,
+        checks: Checks,
+        balance: Rebalancing,
+        random: Any,
+        clock: Any,
+        requests: Callable[[], int],
+        siblings: Siblings,
+    ) -> None:
+        self._siblings = siblings
+        self._queues = queues = store.queues
+        files, topology = store.files, store.topology
+        copies = namespace.copies
+        moving = Moving(copies, store.tasks)
+        locks = store.locks
+        replicate = ReplicateWorker(queues, copies, moving, random, locks)
+        live.observe(replicate.notice)
+        sweep = Sweep(topology, files, queues, copies, live, random)
+        expire = alone(locks, UPLOADS_LOCK, expiry(queues))
+        reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
+        workers: list[tuple[Any, float]] = [
+            (replicate, 0.25),
+            (DeleteWorker(queues, nodes, live, locks), 0.5),
+            (
+                RebalanceWorker(balance, moving, store.tasks, live, clock, locks),
+                0.5,
+            ),
+            (
+                FsckWorker(checks, store.tasks, copies, live, clock),
+                0.5,
+            ),
+            (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
+            (PeriodicWorker("reap", reap), REAP_SECONDS),
+            (PeriodicWorker("sweep", sweep), 1.0),
+            (
+                PeriodicWorker(
+                    "monitor", RoomRecorder(topology, live, clock, time.time)
+                ),
+                1.0,
+            ),
+        ]
+        attention = Attention(BACKGROUND_SHARE)
+
+        def share() -> float:
+            return attention.share_at(clock.seconds(), requests())
+
+        self.drivers = {
+            worker.name: Driver(worker, clock, share=share, idle_seconds=seconds)
+            for worker, seconds in workers
+        }
+        self._wanted: dict[str, int] = {}
+
+    def start(self, names: frozenset[str]) -> None:
+        """Begin with these jobs; the others stay stopped until they are wanted."""
+        for name, driver in self.drivers.items():
+            self._wanted[name] = 1 if name in names else 0
+            if name in names:
+                driver.startService()
+        self._siblings.observe("want", self._want)
+
+    async def stop(self) -> None:
+        """Fires when no unit of work is under way."""
+        for driver in self.drivers.values():
+            if driver.running:
+                await driver.stopService()
+
+    def counts(self) -> Mapping[str, tuple[int, int]]:
+        """See `IJobControl`; by MogileFS's names where it has one."""
+        names = {ours: theirs for theirs, ours in JOB_NAMES.items()}
+        return {
+            names.get(name, name): (int(driver.running), self._wanted.get(name, 0))
+            for name, driver in self.drivers.items()
+        }
+
+    def want(self, job: str, count: int) -> None:
+        """See `IJobControl`."""
+        self._want(job, count)
+        self._siblings.tell("want", job=JOB_NAMES.get(job, job), count=count)
+
+    def _want(self, job: str, count: int) -> None:
+        name = JOB_NAMES.get(job, job)
+        driver = self.drivers[name]
+        self._wanted[name] = count
+        driver.worker.want(count)
+        if count and not driver.running:
+            driver.startService()
+
+    def tell(self, job: str, message: str) -> int:
+        """See `IJobControl`: our jobs take no messages."""
+        return 0
+
+    async def hasten(self) -> int:
+        """See `IJobControl`."""
+        return await self._queues.hasten_replications()

@@ -1,0 +1,75 @@
+"""What a child says to its parent, and how it hears the first word."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.logger import Logger, LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from koboldfs.processes import child
+from koboldfs.processes.child import LogVoice, Voice, first_record
+from koboldfs.processes.records import Lines, decoded, encoded
+
+
+class Voices(SynchronousTestCase):
+    """`Voice` and `LogVoice`, into a pipe."""
+
+    def setUp(self) -> None:
+        """A pipe that nobody reads yet."""
+        self.read, self.write = os.pipe()
+        self.addCleanup(os.close, self.read)
+        self.addCleanup(os.close, self.write)
+        self.voice = Voice(self.write)
+
+    def heard(self) -> list[dict[str, object]]:
+        """What the parent would hear."""
+        lines = Lines().feed(os.read(self.read, 2**20))
+        return [decoded(line) or {} for line in lines]
+
+    def test_log(self) -> None:
+        """An event comes with level, place and text; a traceback line by line."""
+        log = Logger(namespace="koboldfs.here", observer=LogVoice(self.voice))
+        log.warn("{what} burns", what="it")
+        try:
+            raise ValueError("inside")
+        except ValueError:
+            log.failure("it failed")
+        first, *more = self.heard()
+        self.assertEqual(
+            first,
+            {
+                "kind": "log",
+                "level": LogLevel.warn.name,
+                "where": "koboldfs.here",
+                "text": "it burns",
+            },
+        )
+        self.assertGreater(len(more), 2)
+        self.assertIn("inside", str(more[-1]["text"]))
+
+    def test_parent_hangs(self) -> None:
+        """What a full pipe does not take is dropped and counted, and nobody waits."""
+        for _ in range(2000):
+            self.voice.say("log", {"text": "x" * 500})
+        while len(os.read(self.read, 2**20)) == 2**20:
+            continue
+        self.voice.say("ready", {})
+        told, last = self.heard()
+        self.assertIn("were dropped", str(told["text"]))
+        self.assertEqual(last["kind"], "ready")
+
+    def test_first_record(self) -> None:
+        """It is waited for; what came after it already is not lost; a parent that is
+        gone has none."""
+        self.patch(child, "STDIN", self.read)
+        os.write(self.write, encoded("begin", {"number": 2}) + encoded("heard", {}))
+        begin, more = first_record(Lines())
+        assert begin is not None
+        self.assertEqual(begin["number"], 2)
+        self.assertEqual([(decoded(line) or {})["kind"] for line in more], ["heard"])
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        os.close(write)
+        self.patch(child, "STDIN", read)
+        self.assertEqual(first_record(Lines()), (None, []))
