@@ -22,6 +22,7 @@ import os
 import re
 import stat as modes
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import uuid4
 
 from attrs import asdict, frozen
@@ -117,6 +118,10 @@ class IDiskState(Interface):
         `everything`, if that can be done in one go, also all that was done on their
         file system before, names included. Returns whether it was. After an error
         nothing is known of any of it."""
+
+    def begin_sync(fd: int, offset: int, length: int) -> None:
+        """Have the system begin to write a part of a file to the disk, without waiting
+        for it; a promise of nothing, which raises nothing."""
 
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
@@ -219,6 +224,12 @@ class LocalDisk:
         for fd in fds:
             os.fsync(fd)
         return False
+
+    def begin_sync(self, fd: int, offset: int, length: int) -> None:
+        # Linux begins to write what is not written yet, and forgets the rest, which is
+        # nothing as long as the range was written just now.
+        with suppress(OSError, AttributeError):
+            os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 
     def sync_folder(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -29,6 +29,8 @@ CONGESTED_BYTES = 512 * 1024
 #: A long file is flushed as often as this (bytes), so that the last flush, for which
 #: the client waits, is short: trackers of MogileFS wait two seconds for an answer.
 FLUSH_EVERY_BYTES = 64 * 1024 * 1024
+#: The disk begins to write as soon as so much is there (bytes), while the next comes.
+BEGIN_SYNC_BYTES = 4 * 1024 * 1024
 
 
 class IUpload(Interface):
@@ -78,6 +80,7 @@ class Upload:
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
         self._unflushed_bytes = 0
+        self._begun_bytes = 0
         self._file: TemporaryFile | None = None
         self._busy = False
         self._writing: Deferred[None] | None = None
@@ -180,6 +183,9 @@ class Upload:
         before = file.size
         file.write(chunks)
         self._unflushed_bytes += file.size - before
+        if self._fsync and file.size - self._begun_bytes >= BEGIN_SYNC_BYTES:
+            begun, self._begun_bytes = self._begun_bytes, file.size
+            self._disk.begin_sync(file.fd, begun, file.size - begun)
         if self._fsync and self._unflushed_bytes >= FLUSH_EVERY_BYTES:
             self._flush(file)
             self._unflushed_bytes = 0

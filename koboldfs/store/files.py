@@ -35,6 +35,9 @@ class Files:
         find_upload: Kind[int, Upload | None] = Kind(
             "find_upload", steps(look.find_uploads)
         )
+        own_checksum: Kind[int, Checksum | None] = Kind(
+            "own_checksum", steps(look.own_checksums)
+        )
         opening: Kind[Opening, int] = Kind(
             "open_upload",
             steps(uploads.open_uploads),
@@ -58,6 +61,7 @@ class Files:
         self._find = batch(find)
         self._find_fid = batch(find_fid)
         self._find_upload = batch(find_upload)
+        self._own_checksum = batch(own_checksum)
         self._open = batch(opening)
         self._close = batch(closing)
         self._delete = batch(delete)
@@ -125,7 +129,7 @@ class Files:
         """See `IFiles.own_checksum`."""
         if not _possible(fid):
             return succeed(None)
-        return self._database.read("own_checksum", look.own_checksum, fid)
+        return self._own_checksum.ask(fid)
 
     def queue_rows(self, fid: int) -> Awaitable[Mapping[str, Mapping[str, Any]]]:
         """See `IFiles.queue_rows`."""

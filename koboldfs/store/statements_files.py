@@ -352,13 +352,13 @@ class FileStatements:
     def _rows(self, tongue: Tongue) -> None:
         fid: Any = bindparam("fid")
 
-        def sums(table: Any) -> Any:
-            return tongue.phrase(
-                select(table.c.hashtype, table.c.checksum).where(table.c.fid == fid)
+        self.class_checksum = tongue.phrase(
+            select(checksum.c.hashtype, checksum.c.checksum).where(
+                checksum.c.fid == fid
             )
-
-        self.class_checksum = sums(checksum)
-        self.own_checksum = sums(kobold_checksum)
+        )
+        fids = kobold_checksum.c.fid.in_(listed("fids"))
+        self.own_checksums = tongue.phrase(select(kobold_checksum).where(fids))
         self.queue_rows = {
             "replqueue": tongue.phrase(
                 select(file_to_replicate).where(file_to_replicate.c.fid == fid)

@@ -58,6 +58,7 @@ class DiskContract:
         fd = self.disk.create(path)
         self.disk.write(fd, b"hello ")
         self.disk.write(fd, b"world")
+        self.disk.begin_sync(fd, 0, 11)
         self.disk.sync([fd])
         before = self.disk.stat_open(fd)
         self.disk.close(fd)

@@ -54,6 +54,7 @@ class MemoryDisk:
         self.free_kib = 10**6
         self.at_once = True
         self.calls: list[str] = []
+        self.begun: list[tuple[int, int]] = []
 
     # --- for tests
 
@@ -239,6 +240,11 @@ class MemoryDisk:
                 self._keep(node)
             else:
                 node.durable = bytes(node.data)
+
+    def begin_sync(self, fd: int, offset: int, length: int) -> None:
+        """See `IDiskState`; the ranges are remembered."""
+        assert fd in self._open
+        self.begun.append((offset, length))
 
     def sync_folder(self, path: str) -> None:
         """See `IDiskState`."""

@@ -13,6 +13,7 @@ from koboldfs.storage.batch import FlushFailed
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import (
     CONGESTED_BYTES,
+    BEGIN_SYNC_BYTES,
     FLUSH_EVERY_BYTES,
     SMALL_BYTES,
     IUpload,
@@ -194,6 +195,17 @@ class Long(UploadCase):
             upload.write(piece)
             self.lanes.run_all()
         self.assertEqual(self.node.memory.calls.count("sync"), 2)
+        upload.abort()
+        self.lanes.run_all()
+
+    def test_written_while_it_comes(self) -> None:
+        """The disk begins with what is there, each part once."""
+        upload = self.upload()
+        for _ in range(5):
+            upload.write(b"z" * (BEGIN_SYNC_BYTES // 2))
+            self.lanes.run_all()
+        whole = [(n * BEGIN_SYNC_BYTES, BEGIN_SYNC_BYTES) for n in range(2)]
+        self.assertEqual(self.node.memory.begun, whole)
         upload.abort()
         self.lanes.run_all()
 
