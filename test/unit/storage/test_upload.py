@@ -12,8 +12,8 @@ from koboldfs.errors import CopyCorrupt
 from koboldfs.storage.batch import FlushFailed
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import (
-    CONGESTED_BYTES,
     BEGIN_SYNC_BYTES,
+    CONGESTED_BYTES,
     FLUSH_EVERY_BYTES,
     SMALL_BYTES,
     IUpload,
