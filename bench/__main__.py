@@ -39,6 +39,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "noop": rows.noop,
     "put": rows.put,
     "get_paths": rows.get_paths,
+    "pipelined": rows.pipelined,
     "get": rows.get_files,
     "list_keys": rows.list_keys,
     "delete": rows.delete,

@@ -39,11 +39,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 @frozen
 class Ask:
-    """A request; the answer is a line, or with `http` a head and its body."""
+    """A request; the answer is so many lines, or with `http` a head and its body."""
 
     address: Address
     request: bytes
     http: bool = False
+    lines: int = 1
 
 
 #: What a script yields when a unit is complete.
@@ -91,7 +92,8 @@ class Client:
         """Whether the whole answer has come."""
         assert self.waiting is not None
         if not self.waiting.http:
-            return self.answer.endswith(b"\n")
+            whole = self.answer.endswith(b"\n")
+            return whole and self.answer.count(b"\n") >= self.waiting.lines
         head = self.answer.find(b"\r\n\r\n")
         if head < 0:
             return False

@@ -24,6 +24,8 @@ LISTED_KEYS = 1000
 LARGE_BYTES = 100 * 2**20
 #: Enough keys for a put row at ten times the rate that is hoped for.
 KEYS_A_SECOND = 30_000
+#: Requests that a client sends before it takes the first answer.
+SENT_AHEAD = 32
 #: Storage nodes among which the files of the put row are spread.
 PUT_STORAGES = 3
 DRAIN_SECONDS = 600.0
@@ -163,6 +165,23 @@ def get_paths(bench: Bench) -> Row:
     return Row(
         f"get_paths, {CONNECTIONS} connections",
         found.rate,
+        "requests/s",
+        bench.limit_of("selects", lambda: bench.pgbench().selects(CONNECTIONS)),
+        "pgbench -S -M prepared",
+        **milliseconds(found),
+    )
+
+
+def pipelined(bench: Bench) -> Row:
+    """get_paths that each client sends without waiting for the last answer."""
+    tracker, keys = bench.subject.tracker, bench.stored
+    found = bench.load(
+        lambda: scripts.get_paths_ahead(tracker, keys, random.Random(), SENT_AHEAD),
+        PROCESSES,
+    )
+    return Row(
+        f"get_paths, {PROCESSES} connections, {SENT_AHEAD} sent ahead",
+        found.rate * SENT_AHEAD,
         "requests/s",
         bench.limit_of("selects", lambda: bench.pgbench().selects(CONNECTIONS)),
         "pgbench -S -M prepared",

@@ -86,6 +86,18 @@ def get_paths(tracker: Address, keys: Sequence[str], chance: random.Random) -> S
         yield DONE
 
 
+def get_paths_ahead(
+    tracker: Address, keys: Sequence[str], chance: random.Random, count: int
+) -> Script:
+    """`count` requests for paths are sent at once; a unit is all their answers."""
+    lines = [_paths_line(key) for key in keys]
+    while True:
+        request = b"".join(chance.choices(lines, k=count))
+        for answer in (yield Ask(tracker, request, lines=count)).splitlines(True):
+            fields(answer)
+        yield DONE
+
+
 def get_files(
     tracker: Address, keys: Sequence[str], chance: random.Random, body: bytes = BODY
 ) -> Script:
