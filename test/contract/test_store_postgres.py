@@ -160,6 +160,16 @@ class PostgresOwn(PostgresCase, ServerContract):
         self.assertIsNone(await self.store.files.find(1, "a"))
         self.assertEqual(sorted(await self.deletions()), [new, other])
 
+    async def test_plans_are_made_anew(self) -> None:
+        """Whatever the transaction is like in which that happens."""
+        self.patch(prepared, "PLAN_SECONDS", 0.0)
+        for number in range(12):
+            await self.stored(1, f"k{number}", 1)
+            self.assertIsNotNone(await self.store.files.find(1, f"k{number}"))
+            await self.store.topology.load()
+            self.assertEqual(len(await self.replications()), number + 1)
+            self.assertTrue(await self.store.files.delete(1, f"k{number}"))
+
     async def test_table_changes_under_a_plan(self) -> None:
         """A prepared statement that fits no more costs a connection, not an answer."""
         for _ in range(20):

@@ -100,6 +100,9 @@ class Texts(SynchronousTestCase):
             self.assertNotIn("DISCARD", self.text(BARE))
         self.clock.advance(PLAN_SECONDS)
         self.assertEqual(self.text(BARE), "DISCARD PLANS;\nEXECUTE k1")
+        self.clock.advance(PLAN_SECONDS)
+        text = self.text(Statement("BEGIN READ ONLY"), BARE)
+        self.assertEqual(text, "BEGIN READ ONLY;\nDISCARD PLANS;\nEXECUTE k1")
         self.assertEqual(self.text(BARE), "EXECUTE k1")
 
     def test_numbered(self) -> None:
