@@ -225,9 +225,7 @@ def class_checksum(sql: Statements, fid: int) -> Steps[Checksum | None]:
     return checksum_of(reply.rows[0]) if reply.rows else None
 
 
-def own_checksums(
-    sql: Statements, fids: Sequence[int]
-) -> Steps[list[Checksum | None]]:
+def own_checksums(sql: Statements, fids: Sequence[int]) -> Steps[list[Checksum | None]]:
     """For each fid our own checksum of the file, or None."""
     reply = yield sql.own_checksums(fids=list(fids))
     found = {row[0]: checksum_of(row[1:]) for row in reply.rows}
