@@ -45,6 +45,8 @@ SINK_SECONDS = 120.0
 #: A connection that nobody used for this long is closed (seconds); shorter than the
 #: time after which storage nodes close them.
 IDLE_SECONDS = 30.0
+#: So much is read from a socket at once (bytes).
+READ_BYTES = 256 * 1024
 #: All header lines of an answer together (bytes).
 MAX_HEADERS_BYTES = 64 * 1024
 
@@ -92,8 +94,9 @@ class PeerConnection(Protocol):
         self.ended: Callable[[PeerConnection], None] = lambda connection: None
 
     def connectionMade(self) -> None:
-        """Small requests go out at once."""
+        """Small requests go out at once, and bodies come in large pieces."""
         self.transport.setTcpNoDelay(True)
+        self.transport.bufferSize = READ_BYTES  # type: ignore[attr-defined]
         self.reusable = True
 
     def fetch(self, request: bytes, sink: IBodySink) -> Deferred[None]:
