@@ -139,11 +139,14 @@ class TemporaryFile:
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append the chunks."""
-        for chunk in chunks:
-            self._disk.write(self.fd, chunk)
+        # In one piece: after each call that leaves Python's lock to others, it has to
+        # be waited for.
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if data:
+            self._disk.write(self.fd, data)
             for digest in self._digests.values():
-                digest.update(chunk)
-            self.size += len(chunk)
+                digest.update(data)
+            self.size += len(data)
 
     def read_back(self) -> Iterator[bytes]:
         """The bytes that were written so far, in pieces."""
