@@ -53,10 +53,21 @@ class Prepared:
         texts = [self._text(one, mogrify) for one in statements]
         now = self._seconds()
         if now >= self._planned + PLAN_SECONDS:
-            self._planned = now
-            if self._names:
-                texts.insert(0, b"DISCARD PLANS")
+            self._discard_plans(statements, texts, now)
         return b";\n".join(texts)
+
+    def _discard_plans(
+        self, statements: Sequence[Statement], texts: list[bytes], now: float
+    ) -> None:
+        """Before the first statement that has a plan: not before ROLLBACK, which alone
+        is taken after a fault, nor before a BEGIN that says how isolated it is, which
+        has to be the first of all."""
+        for place, statement in enumerate(statements):
+            if statement.sql.startswith(_VERBS):
+                self._planned = now
+                if self._names:
+                    texts.insert(place, b"DISCARD PLANS")
+                return
 
     def _text(self, statement: Statement, mogrify: Mogrify) -> bytes:
         sql, params = statement.sql, statement.params

@@ -102,6 +102,17 @@ class Texts(SynchronousTestCase):
         self.assertEqual(self.text(BARE), "DISCARD PLANS;\nEXECUTE k1")
         self.assertEqual(self.text(BARE), "EXECUTE k1")
 
+    def test_plans_anew_within(self) -> None:
+        """What begins or ends a transaction stays at the beginning of its trip."""
+        for _ in range(USES):
+            self.text(BARE)
+        self.clock.advance(PLAN_SECONDS)
+        for sql in ("ROLLBACK", "COMMIT"):
+            self.assertEqual(self.text(Statement(sql)), sql)
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        text = self.text(Statement(begin), BARE)
+        self.assertEqual(text, f"{begin};\nDISCARD PLANS;\nEXECUTE k1")
+
     def test_numbered(self) -> None:
         """Blanks have numbers in PostgreSQL's own grammar."""
         self.assertEqual(numbered("a %s, %s %%"), "a $1, $2 %")
