@@ -72,5 +72,6 @@ def delete_quickly(
 def _transaction(steps: Steps[T]) -> Steps[T]:
     yield quiet(Statement("BEGIN"))
     result = yield from steps
-    yield quiet(Statement("COMMIT"))
+    # Not quietly: what held-back statements meet must be thrown into the steps.
+    yield Statement("COMMIT")
     return result
