@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseFault
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, Closing
+from koboldfs.store.steps import MAX_ATTEMPTS, Again
 from koboldfs.store.transactions_quick import close_quickly, delete_quickly
 from test.unit.store.play import POSTGRES, SQLITE, play, rows
 
@@ -96,6 +97,20 @@ class Delete(SynchronousTestCase):
             played = play(steps, *replies)
             self.assertEqual(played.result, [True, fault, False])
             self.assertEqual(played.quiet[-1].sql, "ROLLBACK")
+
+    def test_meeting_in_the_second(self) -> None:
+        """Who met somebody there tries again, so many times."""
+        told, again = rows(("a", True), ("b", False)), rows((9, 1, "b", 0))
+        names = [(1, "a"), (1, "b")]
+        meetings = [Again()] * (MAX_ATTEMPTS - 1)
+        steps = delete_quickly(POSTGRES, names)
+        played = play(steps, told, *meetings, again, DONE)
+        self.assertEqual(played.result, [True, True])
+        verbs = [one.sql for one in played.quiet[:3]]
+        self.assertEqual(verbs, ["BEGIN", "ROLLBACK", "BEGIN"])
+        last = Again()
+        played = play(delete_quickly(POSTGRES, names), told, *meetings, last)
+        self.assertEqual(played.result, [True, last])
 
     def test_many_domains(self) -> None:
         """Keys of several domains are one transaction, of the general kind."""
