@@ -170,6 +170,15 @@ class PostgresOwn(PostgresCase, ServerContract):
             self.assertIsNotNone(await self.store.files.find(1, f"k{number}"))
         self.execute("alter table file alter column devcount type smallint")
 
+    async def test_table_changes_under_a_deletion(self) -> None:
+        """Nor is anybody told that nobody knows whether a key was deleted."""
+        for number in range(20):
+            self.assertFalse(await self.store.files.delete(1, "a"))
+            await self.stored(1, f"k{number}")
+        self.execute("alter table file alter column dkey type varchar(300)")
+        for number in range(20):
+            self.assertTrue(await self.store.files.delete(1, f"k{number}"))
+
     async def test_plans_anew(self) -> None:
         """Wherever plans are thrown away: in a snapshot, and after a fault."""
         self.patch(prepared, "PLAN_SECONDS", 0.0)
