@@ -102,9 +102,12 @@ class Copies:
 
     def settled(self, dmid: int, classid: int, devids: Collection[int]) -> bool:
         """Whether a file of that class on these devices will want no further copy,
-        whatever hosts come."""
+        whatever hosts come. One on a dead device will."""
+        view = self.live.view
+        if any(view.is_dead(devid) for devid in devids):
+            return False
         policy, mindevcount = self.policy_of(dmid, classid)
-        return policy.settled(Question(self.live.view, frozenset(devids), mindevcount))
+        return policy.settled(Question(view, frozenset(devids), mindevcount))
 
     # --- making copies
 

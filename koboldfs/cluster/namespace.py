@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -367,7 +367,15 @@ class Namespace:
 
     async def commit(self, changes: Sequence[Closing | Removal]) -> None:
         """All of the changes or none. Raises `NoUpload`."""
-        await self.files.apply(changes)
+        # Copies that were enough when they were made may not be now.
+        await self.files.apply([self._as_of_now(one) for one in changes])
+
+    def _as_of_now(self, change: Closing | Removal) -> Closing | Removal:
+        if not isinstance(change, Closing) or not change.settled:
+            return change
+        copies, devids = self.copies, change.devids
+        settled = copies.settled(change.dmid, change.classid, devids)
+        return evolve(change, settled=settled)
 
     # --- finding
 

@@ -38,6 +38,7 @@ from koboldfs.store.steps import (
     Statement,
     Steps,
     Transaction,
+    Unfit,
 )
 
 #: Seconds for a whole transaction, once it has a connection; then that is cut.
@@ -248,9 +249,14 @@ class Attempt:
         statements = [*self._held, last]
         self._held.clear()
         self._begun = self._transaction.mode is not Mode.READ
-        if self._transaction.mode is Mode.SINGLE:
-            self.committing = True
-        return await self._link.send(statements)
+        single, before = self._transaction.mode is Mode.SINGLE, self.committing
+        self.committing = single or before
+        try:
+            return await self._link.send(statements)
+        except Unfit:
+            # This trip did nothing, but those before it may have.
+            self.committing = single and before
+            raise
 
     async def _finish(self) -> None:
         mode = self._transaction.mode

@@ -27,7 +27,7 @@ from zope.interface import implementer
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
 from koboldfs.store.prepared import Prepared
-from koboldfs.store.steps import Again, Lost, Reply, Statement
+from koboldfs.store.steps import Again, Lost, Reply, Statement, Unfit
 
 #: Seconds for a connection to be made, the server's greeting included.
 CONNECT_SECONDS = 5.0
@@ -37,12 +37,17 @@ _LOST = frozenset(
         errorcodes.ADMIN_SHUTDOWN,
         errorcodes.CRASH_SHUTDOWN,
         errorcodes.CANNOT_CONNECT_NOW,
-        errorcodes.READ_ONLY_SQL_TRANSACTION,
         errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        "57P05",  # idle_session_timeout, which psycopg2 may be too old to know
+    }
+)
+_UNFIT = frozenset(
+    {
+        # It has become a standby.
+        errorcodes.READ_ONLY_SQL_TRANSACTION,
         # Somebody changed a table under a prepared statement, or dropped that.
         errorcodes.FEATURE_NOT_SUPPORTED,
         errorcodes.INVALID_SQL_STATEMENT_NAME,
-        "57P05",  # idle_session_timeout, which psycopg2 may be too old to know
     }
 )
 _AGAIN = frozenset(
@@ -103,6 +108,8 @@ def translate(error: Exception) -> DatabaseFault | None:
         return Lost() if gone else DatabaseFault()
     if code in _LOST or code.startswith("08"):
         return Lost()
+    if code in _UNFIT:
+        return Unfit()
     if code in _AGAIN:
         return Again()
     if code == errorcodes.UNIQUE_VIOLATION:

@@ -22,7 +22,8 @@ from koboldfs.store.steps import Statement
 
 #: A text is prepared when it is sent for this time.
 USES = 4
-#: Prepared statements of a connection: each is some 10 to 50 KB in the server.
+#: Statements that a connection prepares, those included whose trip failed, which the
+#: server may have: each is some 10 to 50 KB there.
 MAX_PREPARED = 256
 #: A plan is used for so long.
 PLAN_SECONDS = 5.0
@@ -84,7 +85,7 @@ class Prepared:
         return prepare + b";\n" + _execute(name, params, mogrify)
 
     def _worth(self, sql: str, params: Sequence[Any]) -> bool:
-        if len(self._names) >= MAX_PREPARED or len(params) > MAX_PARAMETERS:
+        if self._count >= MAX_PREPARED or len(params) > MAX_PARAMETERS:
             return False
         uses = self._uses.get(sql, 0) + 1
         if uses >= USES:

@@ -128,6 +128,11 @@ class Lost(DatabaseFault):
     text = "Database error: connection lost"
 
 
+class Unfit(Lost):
+    """The server has refused, and done nothing of what it was sent last; but it will
+    refuse the same again: the connection is given up."""
+
+
 #: How often a transaction is run when others are in its way, or connections break.
 MAX_ATTEMPTS = 10
 #: Seconds, at most, before the n-th next attempt of one that met another, times n: by

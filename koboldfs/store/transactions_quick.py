@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from koboldfs.errors import DatabaseFault
 from koboldfs.model.entities import Closing
 from koboldfs.store.statements import Statements
-from koboldfs.store.steps import Statement, Steps, T, quiet
+from koboldfs.store.steps import MAX_ATTEMPTS, Again, Statement, Steps, T, quiet
 from koboldfs.store.transactions_files import Name, by_domain, delete
 from koboldfs.store.transactions_uploads import CLOSED, close_uploads
 
@@ -47,7 +47,8 @@ def delete_quickly(
     sql: Statements, names: Sequence[Name]
 ) -> Steps[list[bool | DatabaseFault]]:
     """As `delete`, for names that are all different. A fault that comes when some of
-    them are deleted already is the result of the others."""
+    them are deleted already is the result of the others; who met somebody tries again
+    here, because what is deleted must not be deleted once more."""
     domains = by_domain(names)
     if sql.delete_keys is None:
         return [*(yield from delete(sql, names))]
@@ -58,19 +59,23 @@ def delete_quickly(
         for key, is_gone in (yield sql.delete_keys(dmid=dmid, keys=keys)).rows:
             gone[dmid, key] = is_gone
     left = [name for name, is_gone in gone.items() if not is_gone]
-    if left:
+    for _ in range(MAX_ATTEMPTS if left else 0):
         try:
             outcomes = yield from _transaction(delete(sql, left))
         except DatabaseFault as fault:
             gone |= dict.fromkeys(left, fault)
             yield quiet(Statement("ROLLBACK"))
+            if not isinstance(fault, Again):
+                break
         else:
             gone |= zip(left, outcomes, strict=True)
+            break
     return [gone.get(name, False) for name in names]
 
 
 def _transaction(steps: Steps[T]) -> Steps[T]:
     yield quiet(Statement("BEGIN"))
     result = yield from steps
-    yield quiet(Statement("COMMIT"))
+    # Not quietly: what held-back statements meet must be thrown into the steps.
+    yield Statement("COMMIT")
     return result

@@ -180,6 +180,27 @@ class PostgresOwn(PostgresCase, ServerContract):
             self.assertIsNotNone(await self.store.files.find(1, f"k{number}"))
         self.execute("alter table file alter column devcount type smallint")
 
+    async def test_table_changes_under_a_deletion(self) -> None:
+        """Nor is anybody told that nobody knows whether a key was deleted."""
+        for number in range(20):
+            self.assertFalse(await self.store.files.delete(1, "a"))
+            await self.stored(1, f"k{number}")
+        self.execute("alter table file alter column dkey type varchar(300)")
+        for number in range(20):
+            self.assertTrue(await self.store.files.delete(1, f"k{number}"))
+
+    async def test_plans_anew(self) -> None:
+        """Wherever plans are thrown away: in a snapshot, and after a fault."""
+        self.patch(prepared, "PLAN_SECONDS", 0.0)
+        for number in range(3):
+            await self.store.topology.create_domain(f"d{number}")
+            self.assertEqual(
+                len((await self.store.topology.load()).domains), number + 1
+            )
+            await self.stored(1, f"k{number}")
+            rename = self.store.files.rename(1, "none", "other")
+            await self.fault(errors.UnknownKey, rename)
+
     async def test_statements_use_indexes(self) -> None:
         """No statement must look through a whole table that grows with the files."""
         self.execute(

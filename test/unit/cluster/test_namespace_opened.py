@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from koboldfs import errors
 from koboldfs.cluster import namespace
+from koboldfs.model.entities import Closing
 from test.fakes.world import DOMAIN, World
 from test.unit.cluster.test_namespace_close import DATA, CloseCase
 
@@ -77,4 +79,35 @@ class Remembered(CloseCase):
             (devid,) = self.run_now(opening).devids
             self.world.nodes.put(self.world.place(devid), fid, DATA)
             self.successResultOf(self.close(fid=fid, key=name, devid=devid))
+        self.assertEqual(set(self.world.tables.to_replicate), {7})
+
+    def test_settled_on_a_dead_device(self) -> None:
+        """A copy on a device that died meanwhile is none that is enough."""
+        self.world.add_class(7, "once", mindevcount=1, policy="MultipleHosts()")
+        self.world.look()
+        opening = self.world.namespace.open(
+            DOMAIN, "once", class_name="once", fid=6, multiple=False, size=None
+        )
+        (devid,) = self.run_now(opening).devids
+        self.world.nodes.put(self.world.place(devid), 6, DATA)
+        self.world.tables.devices[devid] = evolve(
+            self.world.tables.devices[devid], status="dead"
+        )
+        self.world.look()
+        self.successResultOf(self.close(fid=6, key="once", devid=devid))
+        self.assertEqual(set(self.world.tables.to_replicate), {6})
+
+    def test_settled_before_the_commit(self) -> None:
+        """What was enough when it was stored may be too little at COMMIT."""
+        self.world.add_class(7, "once", mindevcount=1, policy="MultipleHosts()")
+        self.world.look()
+        closings = []
+        for fid in (6, 7):
+            self.world.upload(fid, f"k{fid}", [10], 7)
+            closings.append(Closing(fid, 1, f"k{fid}", 7, 4, (10,), settled=True))
+        self.run_now(self.world.namespace.commit(closings[:1]))
+        self.assertEqual(set(self.world.tables.to_replicate), set())
+        self.world.add_class(7, "once", mindevcount=2, policy="MultipleHosts()")
+        self.world.look()
+        self.run_now(self.world.namespace.commit(closings[1:]))
         self.assertEqual(set(self.world.tables.to_replicate), {7})

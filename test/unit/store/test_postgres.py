@@ -28,6 +28,7 @@ from koboldfs.store.steps import (
     Statement,
     Steps,
     Transaction,
+    Unfit,
     quiet,
 )
 
@@ -181,6 +182,17 @@ class Running(SynchronousTestCase):
     def test_lost_in_a_single(self) -> None:
         """Its first statement already is the commit."""
         answer = self.run_on([[Lost()], [8]], Mode.SINGLE)
+        self.failureResultOf(answer, OutcomeUnknown)
+
+    def test_unfit(self) -> None:
+        """What the server itself refuses it has not done: it is run on another link,
+        if nothing was done before."""
+        for scripts in ([[Unfit()], [8]], [[7, Unfit()], [8]]):
+            self.assertEqual(self.successResultOf(self.run_on(scripts)), 8)
+            self.assertTrue(self.links[0].discarded)
+        answer = self.run_on([[Unfit()], [8]], Mode.SINGLE)
+        self.assertEqual(self.successResultOf(answer), 8)
+        answer = self.run_on([[7, Unfit()], [8]], Mode.SINGLE)
         self.failureResultOf(answer, OutcomeUnknown)
 
     def test_lost_while_reading(self) -> None:

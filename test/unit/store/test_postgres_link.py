@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, DuplicateRow, ValueRefused
 from koboldfs.store.postgres_link import Duplicates, Link, Watch, translate
-from koboldfs.store.steps import Again, Lost
+from koboldfs.store.steps import Again, Lost, Unfit
 
 
 def server_error(code: str) -> psycopg2.Error:
@@ -38,7 +38,9 @@ class Translation(SynchronousTestCase):
             ("40001", Again),
             ("40P01", Again),
             ("57P01", Lost),
-            ("25006", Lost),
+            ("25006", Unfit),
+            ("0A000", Unfit),
+            ("26000", Unfit),
             ("08006", Lost),
             ("42P01", DatabaseFault),
             ("53100", DatabaseFault),

@@ -93,6 +93,17 @@ class Texts(SynchronousTestCase):
             counting.text([Statement(f"SELECT {number}")], mogrify)
         self.assertLessEqual(len(counting._uses), MAX_COUNTED)
 
+    def test_limit_of_failures(self) -> None:
+        """What was prepared in trips that failed stays in the server: it counts, too,
+        and what is prepared already is not affected."""
+        for _ in range(USES):
+            self.text(BARE)
+        for _ in range(USES * (MAX_PREPARED - 1)):
+            self.text(ONE, done=False)
+        for _ in range(USES):
+            self.assertEqual(self.text(ONE, done=False), "SELECT 5, '50%'")
+        self.assertEqual(self.text(BARE), "EXECUTE k1")
+
     def test_plans_anew(self) -> None:
         """Plans are thrown away now and then, if there are any."""
         self.clock.advance(PLAN_SECONDS)
@@ -104,6 +115,17 @@ class Texts(SynchronousTestCase):
         text = self.text(Statement("BEGIN READ ONLY"), BARE)
         self.assertEqual(text, "BEGIN READ ONLY;\nDISCARD PLANS;\nEXECUTE k1")
         self.assertEqual(self.text(BARE), "EXECUTE k1")
+
+    def test_plans_anew_within(self) -> None:
+        """What begins or ends a transaction stays at the beginning of its trip."""
+        for _ in range(USES):
+            self.text(BARE)
+        self.clock.advance(PLAN_SECONDS)
+        for sql in ("ROLLBACK", "COMMIT"):
+            self.assertEqual(self.text(Statement(sql)), sql)
+        begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        text = self.text(Statement(begin), BARE)
+        self.assertEqual(text, f"{begin};\nDISCARD PLANS;\nEXECUTE k1")
 
     def test_numbered(self) -> None:
         """Blanks have numbers in PostgreSQL's own grammar."""
