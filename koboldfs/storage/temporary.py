@@ -141,7 +141,7 @@ class TemporaryFile:
         """Append the chunks."""
         # In one piece: after each call that leaves Python's lock to others, it has to
         # be waited for.
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        data = b"".join(chunks)
         if data:
             self._disk.write(self.fd, data)
             for digest in self._digests.values():
