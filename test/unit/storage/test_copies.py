@@ -191,6 +191,40 @@ class CopiesTests(SynchronousTestCase):
         self.node.clock.advance(ANSWER_SECONDS)
         self.failureResultOf(reading, DeviceUnavailable)
 
+    def test_late_opening(self) -> None:
+        """A file that the disk opens when nobody waits any more is closed."""
+        self.put(b"data")
+        lanes = self.copies.lanes = HeldLanes()
+        asking = self.copies.open(TARGET, inline=1, cached=False)
+        opening = Deferred.fromCoroutine(asking)
+        self.node.clock.advance(ANSWER_SECONDS)
+        self.failureResultOf(opening, DeviceUnavailable)
+        lanes.run_all()
+        self.assertEqual(self.node.memory.open_count, 0)
+
+    def test_short_read(self) -> None:
+        """A disk that fails in the middle gives the bytes before; a file that was cut
+        has no more. Neither is a whole file."""
+        self.put(b"data")
+        read = self.node.memory.read
+
+        def short(fd: int, length: int, offset: int) -> bytes:
+            return read(fd, min(length, 3), offset)
+
+        self.patch(self.node.memory, "read", short)
+        opening = Deferred.fromCoroutine(self.copies.open(TARGET, cached=False))
+        opened = self.successResultOf(opening)
+        assert opened is not None
+        self.assertEqual(opened.data, b"data")
+        self.patch(
+            self.node.memory,
+            "read",
+            lambda fd, length, offset: b"" if offset else b"dat",
+        )
+        opening = Deferred.fromCoroutine(self.copies.open(TARGET, cached=False))
+        self.failureResultOf(opening, DiskFault)
+        self.assertEqual(self.node.memory.open_count, 0)
+
     def test_test_files_are_not_remembered(self) -> None:
         """Only copies have a fid."""
         self.put(b"x", TEST_FILE)
