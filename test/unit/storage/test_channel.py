@@ -257,7 +257,6 @@ class Times(ChannelCase):
         self.assertTrue(self.wire.disconnecting)
         lose(self.channel)
 
-
     def test_unread_answer(self) -> None:
         """The last answer is not waited for to be read for ever."""
         self.channel.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
