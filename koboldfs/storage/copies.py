@@ -38,7 +38,9 @@ ANSWER_SECONDS = 30.0
 #: those of others (seconds).
 FINISH_SECONDS = 120.0
 _T = TypeVar("_T")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What says nothing about the disk's word: it is full, or this process (or machine) has
+#: no descriptor left to open a folder with that was to be flushed.
+_INNOCENT = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 @frozen
@@ -182,7 +184,7 @@ class Copies:
     def failed_write(self, device: Device, error: OSError) -> Exception:
         """Our error for a write that failed. A device whose flush failed, or that
         could not write at all, takes no more writes: nobody knows what it dropped."""
-        if isinstance(error, FlushFailed) and error.errno not in _FULL:
+        if isinstance(error, FlushFailed) and error.errno not in _INNOCENT:
             self.folders.distrust(device, f"a flush failed ({error.strerror})")
         elif error.errno == errno.EIO:
             self.folders.distrust(device, f"a write failed ({error.strerror})")
