@@ -240,6 +240,9 @@ class SharedPort:
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE):
                     self._cannot(error)
+            except Exception:
+                # Raised to the reactor, it would close the port for all others, too.
+                self._log.failure("a connection could not be begun")
 
     def _lets_go_first(self, turn: Turn) -> bool:
         """Whether to leave a connection to the others, for a moment and once."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -29,7 +30,7 @@ from koboldfs.assembly import Installation
 from koboldfs.config import build
 from koboldfs.errors import ConfigError
 from koboldfs.listening import Doors
-from koboldfs.processes.records import Lines, decoded, encoded, log_records
+from koboldfs.processes.records import KEPT, Lines, decoded, encoded, log_records
 from koboldfs.siblings import Siblings
 from koboldfs.turns import Turns
 
@@ -37,19 +38,62 @@ STDIN, STDOUT = 0, 1
 #: So long (seconds) a process whose parent died may take to end in order.
 ORPHAN_SECONDS = 6.0
 READ_BYTES = 64 * 1024
+#: What the parent has not taken yet and still matters: so many records at most, tried
+#: again as often as this (seconds).
+MAX_OWED = 1000
+RETRY_SECONDS = 0.1
 
 
 class Voice:
-    """Says records to the parent. What it does not take is dropped, and counted: a
-    parent that hangs must not stop its children. Any thread may speak."""
+    """Says records to the parent, which may hang and must not stop its children.
 
-    def __init__(self, fd: int = STDOUT) -> None:
+    Lines of the log that it does not take are dropped, and counted; any thread may
+    log. What still matters later (that the process is ready, that a disk is not to be
+    trusted, see `records.KEPT`) waits, and is tried again `later`; that is for the
+    reactor's thread.
+    """
+
+    def __init__(
+        self,
+        fd: int = STDOUT,
+        later: Callable[[float, Callable[[], None]], object] = lambda *words: None,
+    ) -> None:
         self._fd = fd
+        self._later = later
         self._dropped = 0
+        self._owed: deque[bytes] = deque()
+        self._trying = False
         os.set_blocking(fd, False)
 
     def say(self, kind: str, values: Mapping[str, Any]) -> None:
         """One record."""
+        if kind == "log" or (kind == "tell" and KEPT.get(values["what"]) is None):
+            if self._owed:
+                # It would come into the middle of what waits, and take its room.
+                self._dropped += 1
+            else:
+                self._say_now(kind, values)
+            return
+        if len(self._owed) < MAX_OWED:
+            self._owed.append(encoded(kind, values))
+        if not self._trying:
+            self._pay()
+
+    def _pay(self) -> None:
+        self._trying = False
+        owed = self._owed
+        try:
+            while owed:
+                owed[0] = owed[0][os.write(self._fd, owed[0]) :]
+                if not owed[0]:
+                    owed.popleft()
+        except BlockingIOError:
+            self._trying = True
+            self._later(RETRY_SECONDS, self._pay)
+        except OSError:
+            owed.clear()  # there is no parent any more
+
+    def _say_now(self, kind: str, values: Mapping[str, Any]) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             text = f"({dropped} lines of this process's log were dropped)"
@@ -217,14 +261,14 @@ def main() -> None:
     import_module(begin["reactor"]).install()
     from twisted.internet import reactor
 
-    voice = Voice()
+    running: Any = reactor
+    voice = Voice(later=running.callLater)
     globalLogBeginner.beginLoggingTo([LogVoice(voice)])
     child = Child(begin, voice, reactor)
     for line in more:
         record = decoded(line)
         if record is not None:
             child.siblings.hear(record["what"], record["values"])
-    running: Any = reactor
     running.addReader(Ear(child, lines, reactor))
     running.callWhenRunning(child.start)
     running.run()

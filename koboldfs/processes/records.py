@@ -20,9 +20,9 @@ from typing import Any
 #: A line is at most this long (bytes); a longer one is cut into several that are not
 #: understood. Options of a thousand domains fit.
 MAX_LINE_BYTES = 1024 * 1024
-#: So long a text is logged in one record (characters); Linux writes a record into a
-#: pipe in one piece up to 4096 bytes.
-MAX_TEXT_CHARS = 600
+#: So long a text is logged in one record (characters, of up to 12 bytes each); Linux
+#: writes a record into a pipe in one piece, or not at all, up to 4096 bytes.
+MAX_TEXT_CHARS = 300
 
 #: What siblings tell each other, and which value of it makes it news of its own: of
 #: each, the last is repeated to a process that starts later. None: it is of the moment.

@@ -230,6 +230,7 @@ class Supervisor(Service):
                 number=place.number,
                 words=error.strerror,
             )
+            place.deaths += 1
             self._later(place)
             return
         begin = {
@@ -396,5 +397,8 @@ def _how(reason: Failure) -> str:
     if isinstance(error, ProcessDone):
         return "by itself"
     if getattr(error, "signal", None):
-        return signal.Signals(error.signal).name
+        try:
+            return signal.Signals(error.signal).name
+        except ValueError:  # most real-time signals have no name
+            return f"signal {error.signal}"
     return f"exit status {getattr(error, 'exitCode', None)}"

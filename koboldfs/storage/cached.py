@@ -19,9 +19,10 @@ import stat as modes
 _OPENAT2 = 437
 _AT_FDCWD = -100
 _RESOLVE_CACHED = 0x20
-#: What there is to say when the answer is not in memory, or not this way; every other
-#: error means that it never will be, and the attempt is not made again.
-_NOT_NOW = (errno.EAGAIN, errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)
+#: What a kernel or a sandbox says that does not know the call or the flag: then the
+#: attempt is not made again. Every other error is one of this file or this moment (no
+#: descriptor left, a disk that fails), and must not slow down all that come later.
+_NEVER = (errno.ENOSYS, errno.EINVAL, errno.E2BIG, errno.EPERM, errno.EOPNOTSUPP)
 
 
 class _How(ctypes.Structure):
@@ -82,6 +83,6 @@ class CachedReader:
             # Only the owner of a file may read it unnoticed.
             how.flags &= ~self._noatime
             return self._open(path)
-        if number not in _NOT_NOW and number != errno.EACCES:
+        if number in _NEVER:
             self._works = False
         return -1

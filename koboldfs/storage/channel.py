@@ -231,6 +231,7 @@ class StorageChannel(HTTPChannel):
     def _go_on(self) -> None:
         """Parse what came behind, if somebody reads the answers."""
         if self._waitingForTransport:
+            self._networkProducer.pauseProducing()
             return
         self._networkProducer.resumeProducing()
         data, self._behind = self._behind, b""
@@ -239,9 +240,27 @@ class StorageChannel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         """The client reads again."""
+        self.paused = False
         super().resumeProducing()
         if self._behind and self._plain is None:
             self._go_on()
+        elif self._buffer and not self._busyReceiving:
+            super().dataReceived(b"")
+
+    def requestDone(self, request: Request) -> None:
+        """As in `HTTPChannel`; but while the client does not read, no more of its
+        requests are answered, which would fill our memory with the answers."""
+        if self._waitingForTransport:
+            self.paused = True
+            self._networkProducer.pauseProducing()
+        super().requestDone(request)
+
+    def loseConnection(self) -> None:
+        """As in `HTTPChannel`; who does not read the last answer is not waited for
+        for ever."""
+        if self.timeOut is None and self._abortingCall is None:
+            self._abortingCall = self.callLater(IDLE_SECONDS, self.forceAbortClient)
+        super().loseConnection()
 
     def timeoutConnection(self) -> None:
         """Nothing came for too long; unless it is we who are slow."""

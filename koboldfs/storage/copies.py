@@ -25,7 +25,7 @@ from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName
 from koboldfs.storage.move import move_file
 from koboldfs.storage.part import PartUpload
-from koboldfs.storage.passage import Passage
+from koboldfs.storage.passage import FileEnded, Passage
 from koboldfs.storage.temporary import Expected, Stored
 from koboldfs.storage.upload import SMALL_BYTES, Upload
 from koboldfs.wire.http import Target, copy_target
@@ -38,7 +38,9 @@ ANSWER_SECONDS = 30.0
 #: those of others (seconds).
 FINISH_SECONDS = 120.0
 _T = TypeVar("_T")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: What says nothing about the disk's word: it is full, or this process (or machine) has
+#: no descriptor left to open a folder with that was to be flushed.
+_INNOCENT = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 
 @frozen
@@ -182,7 +184,7 @@ class Copies:
     def failed_write(self, device: Device, error: OSError) -> Exception:
         """Our error for a write that failed. A device whose flush failed, or that
         could not write at all, takes no more writes: nobody knows what it dropped."""
-        if isinstance(error, FlushFailed) and error.errno not in _FULL:
+        if isinstance(error, FlushFailed) and error.errno not in _INNOCENT:
             self.folders.distrust(device, f"a flush failed ({error.strerror})")
         elif error.errno == errno.EIO:
             self.folders.distrust(device, f"a write failed ({error.strerror})")
@@ -244,10 +246,30 @@ class Copies:
         if opened is not None:
             return opened
         device = self.folders.reading(target.devid)
-        found: Opened | None = await self._ask(
-            device, "read", self._open, device, target.relative, inline
+        opening = self._opening(device, target.relative, inline)
+        try:
+            return await self._in_time(opening, ANSWER_SECONDS, device)
+        except OSError as error:
+            raise fault(error, f"dev{device.devid}") from error
+
+    def _opening(
+        self, device: Device, relative: str, inline: int
+    ) -> Deferred[Opened | None]:
+        """Open a file in a thread. One that is opened when that was given up already
+        is closed: nobody else would."""
+        opening: Deferred[Opened | None] = Deferred()
+
+        def deliver(outcome: Any) -> None:
+            if not opening.called:
+                opening.callback(outcome)
+            elif isinstance(outcome, Opened) and outcome.fd >= 0:
+                self.close(device.devid, outcome.fd)
+
+        running = self.lanes.run(
+            device.devid, "read", self._open, device, relative, inline
         )
-        return found
+        running.addBoth(deliver)
+        return opening
 
     async def stat(self, target: Target, *, cached: bool = True) -> FileStat | None:
         """What a file is; None if it is not there. Not `cached`: that was tried."""
@@ -373,9 +395,21 @@ class Copies:
         if found.size > inline:
             return Opened(found, None, fd)
         try:
-            return Opened(found, self.disk.read(fd, found.size, 0))
+            return Opened(found, self._whole(fd, found.size))
         finally:
             self.disk.close(fd)
+
+    def _whole(self, fd: int, size: int) -> bytes:
+        """All bytes of a short file. A read ends early where the disk fails or the
+        file was cut; with fewer bytes than were announced, those of the next answer
+        would be taken for the rest."""
+        data = self.disk.read(fd, size, 0)
+        while len(data) < size:
+            more = self.disk.read(fd, size - len(data), len(data))
+            if not more:
+                raise FileEnded("the file ended before its length")
+            data += more
+        return data
 
     def _stat(self, device: Device, relative: str) -> FileStat | None:
         try:

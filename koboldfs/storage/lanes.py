@@ -7,6 +7,7 @@ Results come back to the reactor in batches: one wake-up for all that are ready.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any, Literal
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,7 +44,8 @@ class ILanes(Interface):
         devid: int, lane: LaneName, work: Callable[..., Any], *arguments: Any
     ) -> Deferred[Any]:
         """Run ``work(*arguments)``; fires with its result or its exception. There is
-        no deadline here: whoever must not wait for ever sets one."""
+        no deadline here: whoever must not wait for ever sets one. Fails with
+        `OSError` when the system has no thread for it."""
 
     def stop() -> None:
         """End the threads when they have done what is queued."""
@@ -79,7 +81,14 @@ class ThreadLanes:
         found.waiting += 1
         threads = len(found.threads)
         if found.waiting > threads and threads < LANE_THREADS[lane]:
-            self._add_thread(found, f"dev{devid}-{lane}-{threads}")
+            try:
+                self._add_thread(found, f"dev{devid}-{lane}-{threads}")
+            except RuntimeError:
+                # The system has no room for a thread now. Those that are there do the
+                # work; where there is none, nobody would.
+                if not threads:
+                    found.waiting -= 1
+                    return fail(OSError(errno.EAGAIN, "no thread could be started"))
         found.queue.put((result, found, work, arguments))
         return result
 
@@ -87,8 +96,8 @@ class ThreadLanes:
         thread = threading.Thread(
             target=self._work, args=(lane.queue,), name=name, daemon=True
         )
-        lane.threads.append(thread)
         thread.start()
+        lane.threads.append(thread)
 
     def _work(self, queue: SimpleQueue[Any]) -> None:
         while True:

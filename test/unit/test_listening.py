@@ -33,7 +33,7 @@ class Reactor(MemoryReactorClock):
     def __init__(self) -> None:
         super().__init__()
         self.adopted: list[int] = []
-        self.refusal: OSError | None = None
+        self.refusal: Exception | None = None
 
     def listenTCP(self, port: int, *arguments: Any, **named: Any) -> Any:
         """See `IReactorTCP`."""
@@ -193,6 +193,15 @@ class Sharing(SynchronousTestCase):
         self.port.doRead()
         self.assertFalse(self.reading)
         self.reactor.refusal = None
+
+    def test_defect(self) -> None:
+        """What goes wrong with one connection is logged, and closes no port."""
+        self.reactor.refusal = ValueError("a defect")
+        self.port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.reactor.refusal = None
+        self.port.doRead()
+        self.assertEqual(self.reactor.adopted, [12])
 
     def test_stop(self) -> None:
         """It stops once, in the middle of a rest as well, and tells its address."""

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.processes import child
-from koboldfs.processes.child import LogVoice, Voice, first_record
+from koboldfs.processes.child import (
+    MAX_OWED,
+    RETRY_SECONDS,
+    LogVoice,
+    Voice,
+    first_record,
+)
 from koboldfs.processes.records import Lines, decoded, encoded
 
 
@@ -20,7 +27,8 @@ class Voices(SynchronousTestCase):
         self.read, self.write = os.pipe()
         self.addCleanup(os.close, self.read)
         self.addCleanup(os.close, self.write)
-        self.voice = Voice(self.write)
+        self.clock = Clock()
+        self.voice = Voice(self.write, self.clock.callLater)
 
     def heard(self) -> list[dict[str, object]]:
         """What the parent would hear."""
@@ -50,14 +58,47 @@ class Voices(SynchronousTestCase):
 
     def test_parent_hangs(self) -> None:
         """What a full pipe does not take is dropped and counted, and nobody waits."""
-        for _ in range(2000):
-            self.voice.say("log", {"text": "x" * 500})
-        while len(os.read(self.read, 2**20)) == 2**20:
-            continue
-        self.voice.say("ready", {})
+        self.fill()
+        os.read(self.read, 2**20)
+        self.voice.say("log", {"text": "again"})
         told, last = self.heard()
         self.assertIn("were dropped", str(told["text"]))
-        self.assertEqual(last["kind"], "ready")
+        self.assertEqual(last["text"], "again")
+
+    def fill(self) -> None:
+        """Log more than a pipe holds."""
+        for _ in range(2000):
+            self.voice.say("log", {"text": "x" * 500})
+
+    def test_what_matters_waits(self) -> None:
+        """What others must know is said when the parent takes it, however much was
+        logged meanwhile; a number of the moment is not; and there is a limit."""
+        self.fill()
+        distrust = {"what": "distrust", "values": {"devid": 1, "reason": "it lies"}}
+        self.voice.say("tell", distrust)
+        self.voice.say("tell", {"what": "requests", "values": {"count": 7}})
+        self.fill()
+        self.clock.advance(RETRY_SECONDS)
+        os.read(self.read, 2**20)
+        self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(self.heard(), [{"kind": "tell", **distrust}])
+        self.voice.say("ready", {})
+        self.assertEqual([one["kind"] for one in self.heard()], ["ready"])
+        self.fill()
+        for _ in range(2 * MAX_OWED):
+            self.voice.say("ready", {})
+        self.assertEqual(len(self.voice._owed), MAX_OWED)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_in_pieces(self) -> None:
+        """A record that a pipe takes in part only comes whole in the end."""
+        self.voice.say("fault", {"line": "x" * 200_000})
+        self.voice.say("log", {"text": "not in the middle"})
+        data = b""
+        while not data.endswith(b"\n"):
+            data += os.read(self.read, 2**20)
+            self.clock.advance(RETRY_SECONDS)
+        self.assertEqual(len((decoded(data) or {})["line"]), 200_000)
 
     def test_first_record(self) -> None:
         """It is waited for; what came after it already is not lost; a parent that is

@@ -36,8 +36,10 @@ class Records(SynchronousTestCase):
         text = "first\n" + "x" * (2 * MAX_TEXT_CHARS + 1)
         records = list(log_records("warn", "koboldfs.here", text))
         texts = [(decoded(record) or {})["text"] for record in records]
-        self.assertEqual([len(one) for one in texts], [5, 600, 600, 1])
-        self.assertLess(max(map(len, records)), 4096)
+        self.assertEqual([len(one) for one in texts], [5, 300, 300, 1])
+        for letter in ("x", "\xe9", "\U0001f600"):
+            records = list(log_records("warn", "koboldfs.here", letter * 1000))
+            self.assertLess(max(map(len, records)), 4096)
         self.assertEqual(len(list(log_records("info", "-", ""))), 1)
 
 

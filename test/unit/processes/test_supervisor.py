@@ -78,6 +78,7 @@ class Reactor(MemoryReactorClock):
         super().__init__()
         self.children: list[Child] = []
         self.stopped = 0
+        self.refusal: OSError | None = None
 
     def listenTCP(self, port: int, *arguments: Any, **named: Any) -> Any:
         """See `IReactorTCP`."""
@@ -90,6 +91,8 @@ class Reactor(MemoryReactorClock):
         self, protocol: Any, executable: str, arguments: list[str], **more: Any
     ) -> None:
         """See `IReactorProcess`."""
+        if self.refusal is not None:
+            raise self.refusal
         self.children.append(Child(protocol, arguments, more["childFDs"]))
 
     def stop(self) -> None:
@@ -218,6 +221,27 @@ class Parent(SynchronousTestCase):
         before = len(self.children)
         self.reactor.advance(0.2)
         self.assertEqual(len(self.children), before + 1)
+
+    def test_no_processes(self) -> None:
+        """A system that has no room for a process is asked more and more seldom."""
+        self.all_ready()
+        self.reactor.refusal = OSError(11, "try again")
+        self.children[1].dies()
+        for _ in range(1000):
+            self.reactor.advance(0.1)
+        refused = len(self.logged("cannot be started: try again"))
+        self.assertLess(refused, 15)
+        self.reactor.refusal = None
+        self.reactor.advance(LONGEST_PAUSE_SECONDS)
+        self.assertEqual(len(self.children), 4)
+
+    def test_signal_without_a_name(self) -> None:
+        """Whatever a child dies of, it is started anew."""
+        self.all_ready()
+        self.children[1].dies(40)
+        self.assertEqual(len(self.logged("process 2 has ended (signal 40)")), 1)
+        self.reactor.advance(LONGEST_PAUSE_SECONDS)
+        self.assertEqual(len(self.children), 4)
 
     def test_deaf(self) -> None:
         """A child that does not listen fills no memory; later it hears what still

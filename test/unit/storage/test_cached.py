@@ -89,6 +89,13 @@ class Without(SynchronousTestCase):
         self.assertIsNone(reader.read(self.path, 5))
         self.assertIsNotNone(reader.read(self.path, 0))
 
+    def test_trouble(self) -> None:
+        """A moment without descriptors, or a bad disk, does not end the attempts."""
+        for number in (errno.EMFILE, errno.EIO):
+            reader, _ = self.reader(number)
+            self.assertIsNone(reader.read(self.path, 5))
+            self.assertIsNotNone(reader.read(self.path, 0))
+
     def test_not_the_owner(self) -> None:
         """Who may not read unnoticed reads as everybody does, from then on."""
         reader, tried = self.reader(errno.EPERM)

@@ -257,6 +257,40 @@ class Times(ChannelCase):
         self.assertTrue(self.wire.disconnecting)
         lose(self.channel)
 
+    def test_unread_answer(self) -> None:
+        """The last answer is not waited for to be read for ever."""
+        self.channel.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertTrue(self.wire.disconnecting)
+        self.clock.advance(IDLE_SECONDS - 1)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(1)
+        self.assertTrue(self.wire.aborted)
+        lose(self.channel)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_reader_that_does_not_read(self) -> None:
+        """While answers wait to be sent no more requests are read or answered, also
+        of those that came already; then they are, in order."""
+        write = self.wire.write
+
+        def fill(data: bytes) -> None:
+            write(data)
+            self.channel.pauseProducing()
+
+        self.patch(self.wire, "write", fill)
+        get = b"GET / HTTP/1.1\r\n\r\n"
+        self.channel.dataReceived(get * 2 + get[:5])
+        self.assertEqual(self.wire.value(), b"answer ")
+        self.assertFalse(self.wire.reading)
+        self.channel.resumeProducing()
+        self.assertEqual(self.wire.value(), b"answer " * 2)
+        self.assertFalse(self.wire.reading)
+        self.channel.resumeProducing()
+        self.assertTrue(self.wire.reading)
+        self.channel.dataReceived(get[5:])
+        self.assertEqual(self.wire.value(), b"answer " * 3)
+        lose(self.channel)
+
 
 class Sites(ChannelCase):
     """`StorageSite`"""

@@ -135,6 +135,17 @@ class Order(PlainCase):
         self.assertEqual(len(self.notes), 3)
         lose(self.channel)
 
+    def test_reader_that_stopped_meanwhile(self) -> None:
+        """When nobody reads an answer that took time, no more requests are read."""
+        self.channel.dataReceived(GET)
+        self.channel.pauseProducing()
+        self.assertEqual(self.wire.producerState, "producing")
+        self.answer()
+        self.assertEqual(self.wire.producerState, "paused")
+        self.channel.resumeProducing()
+        self.assertEqual(self.wire.producerState, "producing")
+        lose(self.channel)
+
     def test_peer_goes(self) -> None:
         """A request under way is told once; nothing is begun any more."""
         self.channel.dataReceived(GET * 2)

@@ -135,11 +135,14 @@ class CopiesTests(SynchronousTestCase):
             self.assertEqual(self.device.observed, observed)
 
     def test_failed_flush(self) -> None:
-        """After a failed flush the device is read-only, unless it was full."""
+        """After a failed flush the device is read-only, unless it was full, or we could
+        not even ask: clients can make us run out of descriptors."""
         for size in (1, SMALL_BYTES + 1):
             for call in ("sync", "sync_folder"):
                 for number, observed in (
                     (errno.ENOSPC, "writeable"),
+                    (errno.EMFILE, "writeable"),
+                    (errno.ENFILE, "writeable"),
                     (errno.EACCES, "readable"),
                     (errno.EIO, "readable"),
                 ):
@@ -190,6 +193,40 @@ class CopiesTests(SynchronousTestCase):
         reading = self.copies.read(1, 3, 10, 0)
         self.node.clock.advance(ANSWER_SECONDS)
         self.failureResultOf(reading, DeviceUnavailable)
+
+    def test_late_opening(self) -> None:
+        """A file that the disk opens when nobody waits any more is closed."""
+        self.put(b"data")
+        lanes = self.copies.lanes = HeldLanes()
+        asking = self.copies.open(TARGET, inline=1, cached=False)
+        opening = Deferred.fromCoroutine(asking)
+        self.node.clock.advance(ANSWER_SECONDS)
+        self.failureResultOf(opening, DeviceUnavailable)
+        lanes.run_all()
+        self.assertEqual(self.node.memory.open_count, 0)
+
+    def test_short_read(self) -> None:
+        """A disk that fails in the middle gives the bytes before; a file that was cut
+        has no more. Neither is a whole file."""
+        self.put(b"data")
+        read = self.node.memory.read
+
+        def short(fd: int, length: int, offset: int) -> bytes:
+            return read(fd, min(length, 3), offset)
+
+        self.patch(self.node.memory, "read", short)
+        opening = Deferred.fromCoroutine(self.copies.open(TARGET, cached=False))
+        opened = self.successResultOf(opening)
+        assert opened is not None
+        self.assertEqual(opened.data, b"data")
+        self.patch(
+            self.node.memory,
+            "read",
+            lambda fd, length, offset: b"" if offset else b"dat",
+        )
+        opening = Deferred.fromCoroutine(self.copies.open(TARGET, cached=False))
+        self.failureResultOf(opening, DiskFault)
+        self.assertEqual(self.node.memory.open_count, 0)
 
     def test_test_files_are_not_remembered(self) -> None:
         """Only copies have a fid."""

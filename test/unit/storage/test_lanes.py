@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from queue import Queue
@@ -66,6 +67,35 @@ class ThreadLanesTests(SynchronousTestCase):
         gate.set()
         while not all(one.called for one in running):
             self.reactor.turn()
+
+    def test_no_threads(self) -> None:
+        """Without a thread the work fails; with fewer than there may be it is done;
+        and when the system has some again, they are started."""
+        start, refusing = threading.Thread.start, [True]
+
+        def starting(thread: threading.Thread) -> None:
+            if refusing:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        self.patch(threading.Thread, "start", starting)
+        running = self.lanes.run(1, "batch", lambda: "done")
+        self.assertEqual(
+            self.failureResultOf(running, OSError).value.errno, errno.EAGAIN
+        )
+        refusing.clear()
+        running = self.lanes.run(1, "batch", lambda: "done")
+        self.reactor.turn()
+        self.assertEqual(self.successResultOf(running), "done")
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        held = self.lanes.run(1, "read", gate.wait)
+        refusing.append(True)
+        behind = self.lanes.run(1, "read", lambda: "behind")
+        gate.set()
+        while not (held.called and behind.called):
+            self.reactor.turn()
+        self.assertEqual(self.successResultOf(behind), "behind")
 
     def test_devices_are_apart(self) -> None:
         """A device whose threads all hang holds up no other device or lane."""
