@@ -17,7 +17,8 @@ from attrs import frozen
 
 #: Ports that processes can share, and processes that can share them.
 MAX_PORTS, MAX_PROCESSES = 8, 64
-_COUNT = struct.Struct("=Q")
+#: As the machine has it, which writes and reads it in one piece.
+_COUNT = struct.Struct("@Q")
 #: What stands in the place of a process that is not there: it need not be waited for.
 ABSENT = 2**64 - 1
 
