@@ -37,24 +37,52 @@ _ANSWERS = (
     _OK + b"Server: nginx\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello",
     _CHUNKED + b"2\r\nhe\r\n3;ext=1\r\nllo\r\n0\r\nTrailer: 1\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\n" + _FIVE,
-    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1-3/5\r\n"
-    b"Content-Length: 3\r\n\r\nell",
+    (
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 1-3/5\r\n"
+        b"Content-Length: 3\r\n\r\nell"
+    ),
     b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno\n",
     b"HTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\n"
-    b"Content-Length: 0\r\n\r\n",
+    (
+        b"HTTP/1.1 416 Range Not Satisfiable\r\nContent-Range: bytes */5\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    ),
     b"HTTP/1.0 200 OK\r\n\r\nuntil the end",
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
 )
 WORDS = (
-    b"\r\n", b"\n", b"\r\n\r\n", b": ", b" ", b"HTTP/1.1 ", b"HTTP/1.0 200 OK\r\n", b"0\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\n", b"Content-Length: 5\r\n", b"Content-Length: 0\r\n",
-    b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Upgrade: x\r\n", b";x",
-    b"Connection: upgrade\r\n", b"ffffffff\r\n", b"X: y\r\n", b"\x00", b"\xff", b"5\r\nhello",
-    b"Content-Range: bytes 0-4/5\r\n", b"Content-Length: 18446744073709551616\r\n", _FIVE,
-    b"0\r\n\r\n", b"Content-Length: \r\n", b"101", b"204", b"304", b"206",
-)  # fmt: skip
+    b"\r\n",
+    b"\n",
+    b"\r\n\r\n",
+    b": ",
+    b" ",
+    b"HTTP/1.1 ",
+    b"HTTP/1.0 200 OK\r\n",
+    b"0\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 0\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Upgrade: x\r\n",
+    b";x",
+    b"Connection: upgrade\r\n",
+    b"ffffffff\r\n",
+    b"X: y\r\n",
+    b"\x00",
+    b"\xff",
+    b"5\r\nhello",
+    b"Content-Range: bytes 0-4/5\r\n",
+    b"Content-Length: 18446744073709551616\r\n",
+    _FIVE,
+    b"0\r\n\r\n",
+    b"Content-Length: \r\n",
+    b"101",
+    b"204",
+    b"304",
+    b"206",
+)
 #: One input in so many is followed by letters without end.
 FLOOD_EVERY = 16
 FLOOD = b"a" * 1024
@@ -264,9 +292,7 @@ def _flood_fetch(mode: int, answer: bytes) -> None:
         body = len(fetching.sink.data)
         quiet_bytes = quiet_bytes + len(FLOOD) if body == had else 0
         had = body
-        want(
-            quiet_bytes <= 2 * MAX_HEADERS_BYTES, "bytes without end that are no body"
-        )
+        want(quiet_bytes <= 2 * MAX_HEADERS_BYTES, "bytes without end that are no body")
     lose(fetching.connection)
 
 

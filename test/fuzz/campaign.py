@@ -97,7 +97,7 @@ class Pace:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._began = self._said = monotonic()
-        signal.signal(signal.SIGALRM, _end)
+        self._before = signal.signal(signal.SIGALRM, _end)
         signal.alarm(self.HANG_SECONDS)
 
     def __call__(self, count: int) -> None:
@@ -115,6 +115,7 @@ class Pace:
     def end(self) -> None:
         """No more inputs: there is nothing to wait for."""
         signal.alarm(0)
+        signal.signal(signal.SIGALRM, self._before)
 
 
 def _end(number: int, frame: object) -> None:

@@ -20,8 +20,8 @@ _MD5 = b"Content-MD5: jXd/OF09/siBXSD3SWAmew==\r\n"
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 SAMPLES = (
     _GET + b"\r\n",
-    _GET + b"Range: bytes=1-2\r\nIf-Range: \"x\"\r\n\r\n",
-    _GET + b"If-None-Match: \"a\", W/\"b\"\r\nConnection: close\r\n\r\n",
+    _GET + b'Range: bytes=1-2\r\nIf-Range: "x"\r\n\r\n',
+    _GET + b'If-None-Match: "a", W/"b"\r\nConnection: close\r\n\r\n',
     _GET + b"If-Modified-Since: Tue, 14 Nov 2023 22:13:20 GMT\r\n\r\n" + _GET + b"\r\n",
     b"HEAD %s HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n" % _URI,
     b"GET /dev1/usage HTTP/1.0\r\n\r\n",
@@ -30,23 +30,61 @@ SAMPLES = (
     _PUT + _MD5 + b"Content-Length: 4\r\n\r\ndata",
     _PUT + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\ndata",
     _PUT + _CHUNKED + b"\r\n3;x=y\r\ndat\r\n1\r\na\r\n0\r\n\r\n" + _GET + b"\r\n",
-    _PUT + _CHUNKED + b"Trailer: Content-MD5\r\n\r\n4\r\ndata\r\n0\r\n" + _MD5 + b"\r\n",
-    b"PUT %s HTTP/1.1\r\nContent-Range: bytes 1-2/4\r\nContent-Length: 2\r\n\r\nXY" % _URI,
+    _PUT
+    + _CHUNKED
+    + b"Trailer: Content-MD5\r\n\r\n4\r\ndata\r\n0\r\n"
+    + _MD5
+    + b"\r\n",
+    b"PUT %s HTTP/1.1\r\nContent-Range: bytes 1-2/4\r\nContent-Length: 2\r\n\r\nXY"
+    % _URI,
     b"DELETE %s HTTP/1.1\r\nHost: x\r\n\r\n" % _URI + _GET + b"\r\n",
     b"MKCOL /dev1/0/000/001/ HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
     b"MOVE %s HTTP/1.1\r\nDestination: %s\r\nOverwrite: F\r\n\r\n" % (_URI, _NEW),
     b"PUT /dev1/test-write/test-write-7 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
     b"POST /x HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc" + _GET + b"\r\n",
-)  # fmt: skip
+)
 WORDS = (
-    b"\r\n", b"\n", b"\r", b": ", b":", b" ", b"\t", b"\r\n ", b"HTTP/1.0", b"HTTP/1.1",
-    b"HTTP/2.0", b"Content-Length: 5\r\n", b"Content-Length: 70000\r\n", b"Connection: close\r\n",
-    b"Content-Length: +1\r\n", b"Range: bytes=0-\r\n", b"Range: bytes=-0\r\n", _CHUNKED,
-    b"Expect: 100-continue\r\n", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"\r\n\r\n",
-    b"Content-MD5: x\r\n", b"If-Match: *\r\n", b"If-Unmodified-Since: 0\r\n", b"..", b"%2e",
-    b"/dev1/", b"/dev2/", b"/usage", b"PUT ", b"GET ", b"\x00", b"\xff", b"x" * 100, _GET,
-    b"Content-Range: bytes 0-0/*\r\n", b"Cookie: a\r\n", b"Upgrade: h2c\r\n", b";",
-)  # fmt: skip
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b": ",
+    b":",
+    b" ",
+    b"\t",
+    b"\r\n ",
+    b"HTTP/1.0",
+    b"HTTP/1.1",
+    b"HTTP/2.0",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 70000\r\n",
+    b"Connection: close\r\n",
+    b"Content-Length: +1\r\n",
+    b"Range: bytes=0-\r\n",
+    b"Range: bytes=-0\r\n",
+    _CHUNKED,
+    b"Expect: 100-continue\r\n",
+    b"0\r\n\r\n",
+    b"ffffffffffffffff\r\n",
+    b"\r\n\r\n",
+    b"Content-MD5: x\r\n",
+    b"If-Match: *\r\n",
+    b"If-Unmodified-Since: 0\r\n",
+    b"..",
+    b"%2e",
+    b"/dev1/",
+    b"/dev2/",
+    b"/usage",
+    b"PUT ",
+    b"GET ",
+    b"\x00",
+    b"\xff",
+    b"x" * 100,
+    _GET,
+    b"Content-Range: bytes 0-0/*\r\n",
+    b"Cookie: a\r\n",
+    b"Upgrade: h2c\r\n",
+    b";",
+)
 #: What differs with how often the disk was written to.
 _CLOCKED = re.compile(rb"(ETag|Last-Modified): [^\r]*\r\n")
 #: What twisted.web keeps: a head, or a body's piece that it has not given on.

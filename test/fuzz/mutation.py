@@ -13,7 +13,7 @@ from random import Random
 
 from attrs import field, frozen
 
-#: An input is cut to this (bytes), but for one in `LONG_EVERY`, which has a part that is
+#: An input is cut to this (bytes), but for one in `LONG_EVERY`: a part of that is
 #: repeated until it is longer than any limit of a line or a head, or at least half so.
 MAX_INPUT_BYTES = 2048
 LONG_EVERY = 500

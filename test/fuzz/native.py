@@ -64,10 +64,25 @@ SAMPLES = (
     v2(Command.BEGIN2) + v2(Command.DELETE2, *_NAMES) + v2(Command.ABORT2),
 )
 WORDS = (
-    u32(0), u32(1), u32(7), u32(ABANDON), u32(MAX_REQUEST_BYTES), u64(2**63), b"",
-    b"d", b"key", b"gold", b"\x11\x02", b"\x91\x05", b"\x92\x06", b"\x30\x03",
-    b"\x22\x00", b"\xa1\x01" + u32(4) + u32(7), native.request(Command.PING), b"\xff\xff",
-)  # fmt: skip
+    u32(0),
+    u32(1),
+    u32(7),
+    u32(ABANDON),
+    u32(MAX_REQUEST_BYTES),
+    u64(2**63),
+    b"",
+    b"d",
+    b"key",
+    b"gold",
+    b"\x11\x02",
+    b"\x91\x05",
+    b"\x92\x06",
+    b"\x30\x03",
+    b"\x22\x00",
+    b"\xa1\x01" + u32(4) + u32(7),
+    native.request(Command.PING),
+    b"\xff\xff",
+)
 
 
 def run_parser(data: bytes) -> None:

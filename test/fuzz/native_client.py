@@ -131,7 +131,8 @@ _MODERN_GET = (
 _URL = b"http://127.0.0.1:7500/dev1/0/000/000/0000000001.fid"
 _TRANSFER = bytes((Code.TRANSFER,))
 SAMPLES = (
-    b"\x00" + _frame(u32(2), b"list,range", u32(1024), u32(255), u32(1000), b"KoboldFS/1"),
+    b"\x00"
+    + _frame(u32(2), b"list,range", u32(1024), u32(255), u32(1000), b"KoboldFS/1"),
     b"\x00\x06",
     b"\x01" + _MODERN_GET,
     b"\x02" + _frame(*_STAT),
@@ -148,9 +149,24 @@ SAMPLES = (
     b"\x09" + _TRANSFER + u32(len(_URL)) + _URL,
     b"\x09" + _TRANSFER + u32(17) + b"http://[::1]:80/x",
     b"\x0a" + b"\x01\x01",
-)  # fmt: skip
+)
 WORDS = (
-    u32(0), u32(NUMBER), u32(0xFFFFFFFF), u64(2**63), b"[", b"]", b":", b"//", b"\n",
-    b"\x01", b"\x03", b"\x04", b"\x06", b"\x08", b"\xe2\x84\x80", b"\xff", b"http://[",
-)  # fmt: skip
+    u32(0),
+    u32(NUMBER),
+    u32(0xFFFFFFFF),
+    u64(2**63),
+    b"[",
+    b"]",
+    b":",
+    b"//",
+    b"\n",
+    b"\x01",
+    b"\x03",
+    b"\x04",
+    b"\x06",
+    b"\x08",
+    b"\xe2\x84\x80",
+    b"\xff",
+    b"http://[",
+)
 CLIENT = Target("native-client", run, Source(SAMPLES, WORDS), 2000)

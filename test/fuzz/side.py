@@ -32,16 +32,45 @@ SERVER_SAMPLES = (
     b"kobold 3 stat devid=1&fid=7\n",
     b"kobold 4 stats devid=1&fids=7,8,9\r\n",
     b"kobold 5 digest devid=1&fid=7&type=SHA-256\n",
-    b"kobold 6 pull devid=1&fid=8&size=4&host=h&fromdevid=2&checksum=" + _SHA256 + b"\n",
+    b"kobold 6 pull devid=1&fid=8&size=4&host=h&fromdevid=2&checksum="
+    + _SHA256
+    + b"\n",
     b"kobold 7 delete devid=1&fid=7\n",
     b"nonsense\n\n",
-)  # fmt: skip
+)
 SERVER_WORDS = (
-    b"\n", b"\r\n", b"kobold ", b"kobold 1 ", b"&", b"=", b"%0d%0a", b"+", b"fid=", b"..",
-    b"devid=1", b"devid=999999999", b"fids=", b",", b"7", b"9999999999999999999", b" fsck",
-    b"MD5 ", b"SHA-1 ", b"size ", b"watch\n", b"\x00", b"\xff", b"type=MD5", b"\xb2",
-    _URI, b"/dev1/", b"http://a", b"-1", b"checksum=SHA-256:", b"host=%00",
-)  # fmt: skip
+    b"\n",
+    b"\r\n",
+    b"kobold ",
+    b"kobold 1 ",
+    b"&",
+    b"=",
+    b"%0d%0a",
+    b"+",
+    b"fid=",
+    b"..",
+    b"devid=1",
+    b"devid=999999999",
+    b"fids=",
+    b",",
+    b"7",
+    b"9999999999999999999",
+    b" fsck",
+    b"MD5 ",
+    b"SHA-1 ",
+    b"size ",
+    b"watch\n",
+    b"\x00",
+    b"\xff",
+    b"type=MD5",
+    b"\xb2",
+    _URI,
+    b"/dev1/",
+    b"http://a",
+    b"-1",
+    b"checksum=SHA-256:",
+    b"host=%00",
+)
 CLIENT_SAMPLES = (
     b"kobold 1 OK size=5&checksum=" + _SHA256 + b"\r\n",
     b"kobold 2 OK sizes=5,-1&checksums=,\nkobold 1 OK\n",
@@ -49,9 +78,25 @@ CLIENT_SAMPLES = (
     b"kobold 2 OK a=%41+b&a=2\n",
 )
 CLIENT_WORDS = (
-    b"\n", b"\r\n", b"kobold ", b" OK ", b" ERR ", b"1", b"2", b"3", b"0", b"&", b"=",
-    b"%", b"+", b" ", b"\x00", b"\xff", b"\xb2", b"999999999999",
-)  # fmt: skip
+    b"\n",
+    b"\r\n",
+    b"kobold ",
+    b" OK ",
+    b" ERR ",
+    b"1",
+    b"2",
+    b"3",
+    b"0",
+    b"&",
+    b"=",
+    b"%",
+    b"+",
+    b" ",
+    b"\x00",
+    b"\xff",
+    b"\xb2",
+    b"999999999999",
+)
 
 
 def run_lines(data: bytes) -> None:

@@ -103,7 +103,7 @@ class Broken(SynchronousTestCase):
             self.assert_caught(target, "Wrong: ")
 
     def test_endless(self) -> None:
-        """A parser that does not come to an end is stopped, always at the same place."""
+        """A parser without an end is stopped, always at the same place."""
 
         def run(data: bytes) -> None:
             while b"}" in data:

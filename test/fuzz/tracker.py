@@ -33,8 +33,10 @@ SAMPLES = (
     b"noop\r\n",
     b"NOOP callid=17\n",
     b"create_open domain=d&class=c&key=some%2Fkey&multi_dest=1&size=12\r\n",
-    b"create_close domain=d&key=k&fid=1&devid=1&path=http://127.0.0.1:7500/dev1/"
-    b"0/000/000/0000000001.fid&size=3&checksum=MD5:900150983cd24fb0d6963f7d28e17f72\n",
+    (
+        b"create_close domain=d&key=k&fid=1&devid=1&path=http://127.0.0.1:7500/dev1/"
+        b"0/000/000/0000000001.fid&size=3&checksum=MD5:9001509\n"
+    ),
     b"get_paths domain=d&key=k&noverify=1&pathcount=2&zone=alt\r\n",
     b"file_info domain=d&key=k\nfile_debug fid=1\n",
     b"list_keys domain=d&prefix=a+b&after=a%20&limit=10\r\n",
@@ -44,7 +46,7 @@ SAMPLES = (
     b"update_class domain=d&class=c&mindevcount=3&replpolicy=MultipleHosts(3)\n",
     b"get_domains\nget_hosts host=h\nget_devices devid=1\n",
     b"create_host host=h&ip=127.0.0.1&port=7500&status=alive\r\n",
-    b"create_device devid=1&hostid=1&state=alive\r\nset_weight host=h&device=1&weight=5\n",
+    b"create_device devid=1&hostid=1&state=alive\nset_weight host=h&weight=5\n",
     b"set_state host=h&device=1&state=down\r\n",
     b"set_server_setting key=memcache_servers&value=\nserver_settings\n",
     b"fsck_start\nfsck_status\nfsck_reset startpos=5\nfsck_getlog lastlogid=1\n",
@@ -55,10 +57,35 @@ SAMPLES = (
     b"\n\r\n  \nno_such_command 0&a=1&a=2&&=&b\n",
 )
 WORDS = (
-    b"\n", b"\r\n", b"\r", b"&", b"=", b"%", b"%00", b"%0a", b"+", b"!", b" ", b"\t",
-    b"domain=d", b"key=k", b"callid=1", b"fid=", b"size=", b"0", b"-1", b"d&", b"class=c",
-    b"!watch\n", b"!shutdown\n", b"!to ", b"\xff", b"\x00", b"noop\n", b"&callid=%ff",
-)  # fmt: skip
+    b"\n",
+    b"\r\n",
+    b"\r",
+    b"&",
+    b"=",
+    b"%",
+    b"%00",
+    b"%0a",
+    b"+",
+    b"!",
+    b" ",
+    b"\t",
+    b"domain=d",
+    b"key=k",
+    b"callid=1",
+    b"fid=",
+    b"size=",
+    b"0",
+    b"-1",
+    b"d&",
+    b"class=c",
+    b"!watch\n",
+    b"!shutdown\n",
+    b"!to ",
+    b"\xff",
+    b"\x00",
+    b"noop\n",
+    b"&callid=%ff",
+)
 
 
 def run_lines(data: bytes) -> None:
