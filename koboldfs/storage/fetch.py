@@ -178,6 +178,7 @@ class PeerConnection(Protocol):
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
+            self._length = None  # it said so of itself
             return
         self._head_done = True
         self._keep = self._parser.should_keep_alive()

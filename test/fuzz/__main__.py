@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.logger import globalLogBeginner
 
-from test.fuzz.campaign import KEPT, Found, Pace, campaign, minimise
+from test.fuzz.campaign import KEPT, Found, Hanging, Pace, campaign, minimise
 from test.fuzz.target import Target
 from test.fuzz.targets import TARGETS
 
@@ -30,9 +30,11 @@ def tell(target: Target, seed: int, found: Found) -> None:
     """Print what failed, and how to keep it."""
     where = "a sample" if found.number is None else f"input {found.number}"
     say(f"{target.name}: {found.fault.kind}: seed {seed}, {where}")
-    short = minimise(target, found.data, found.fault)
+    short = found.data
+    if Hanging.__name__ not in found.fault.kind:  # each try would hang, too
+        short = minimise(target, found.data, found.fault)
     say(found.fault.details)
-    say(f"{len(found.data)} bytes, made shorter {len(short)}:\n{short[:2000]!r}")
+    say(f"{len(found.data)} bytes, in the end {len(short)}:\n{short[:2000]!r}")
     folder = Path(tempfile.mkdtemp(prefix="koboldfs-fuzz-"))
     path = folder / "input"
     path.write_bytes(short)

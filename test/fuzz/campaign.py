@@ -118,5 +118,9 @@ class Pace:
         signal.signal(signal.SIGALRM, self._before)
 
 
+class Hanging(Endless):
+    """An input takes too long; its calls were not counted, or there are none."""
+
+
 def _end(number: int, frame: object) -> None:
-    raise Endless("an input takes too long")
+    raise Hanging(f"more than {Pace.HANG_SECONDS} s")

@@ -75,6 +75,8 @@ def examine(
         kind = f"{type(error).__name__} in {place.name}"
         if isinstance(error, Wrong):
             kind = f"Wrong: {str(error).partition(':')[0]}"
+        elif isinstance(error, Endless):
+            kind = type(error).__name__  # it is anywhere when it is ended
         return Fault(kind, "".join(traceback.format_exception(error)))
     finally:
         sys.setprofile(None)

@@ -18,7 +18,7 @@ from koboldfs.wire import tracker as wire_tracker
 from koboldfs.wire.native_parser import RequestParser
 from test.fuzz import __main__ as command
 from test.fuzz import tracker
-from test.fuzz.campaign import Found, campaign, minimise
+from test.fuzz.campaign import Found, Pace, campaign, minimise
 from test.fuzz.mutation import Source
 from test.fuzz.target import Target, Wrong, examine, pieces, watching
 from test.fuzz.targets import TARGETS
@@ -158,6 +158,22 @@ class Campaign(SynchronousTestCase):
             self.assertIsNotNone(examine(target, b"bad", logged))
             self.assertIsNone(examine(target, b"good", logged))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_hanging(self) -> None:
+        """An input that hangs without any call is ended, and told as it is."""
+        said: list[str] = []
+
+        def run(data: bytes) -> None:
+            while data == b"hang":
+                pass
+
+        target = Target("hanging", run, Source((b"hang",)), 0)
+        self.patch(command, "TARGETS", {"hanging": target})
+        self.patch(command, "say", said.append)
+        self.patch(Pace, "HANG_SECONDS", 1)
+        self.assertEqual(command.main(["hanging"]), 1)
+        self.assertIn("Hanging: seed 1, a sample", said[1])
+        self.assertIn("b'hang'", said[-2])
 
     def test_inputs(self) -> None:
         """Inputs are the same at any time, and not all alike; some are long."""

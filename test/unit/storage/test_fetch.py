@@ -32,6 +32,7 @@ from test.fakes.storage_node import Wire, lose
 
 ADDRESS = ("10.0.0.1", 7500)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+INTERIM = b"HTTP/1.1 102 Processing\r\nContent-Length: 3\r\n\r\n"
 SWITCHING = b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -126,6 +127,7 @@ class Answers(FetchCase):
             (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", False),
             (b"HTTP/1.1 102 Processing\r\n\r\n" + OK, b"hello", False),
             (b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", True),
+            (INTERIM + b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", True),
         ):
             self.setUp()
             sink = Sink()
