@@ -8,6 +8,7 @@ from koboldfs.model.fid import uri
 from koboldfs.storage.channel import IDLE_SECONDS, MAX_BEHIND_BYTES, MAX_HEADERS_BYTES
 from koboldfs.storage.http import REFUSED_BODY_SECONDS
 from koboldfs.storage.upload import CONGESTED_BYTES
+from test.fakes.lanes import HeldLanes, InlineLanes
 from test.fakes.storage_node import DOCROOT, FakeNode, lose
 from test.fuzz.mutation import Source
 from test.fuzz.target import READ_BYTES, Target, blocks, pieces, want, want_same
@@ -92,21 +93,26 @@ MAX_KEPT_BYTES = MAX_HEADERS_BYTES + READ_BYTES
 
 
 def run(data: bytes) -> None:
-    """A connection to a node with one file, which reads plain requests by itself, and
-    one that leaves them to twisted.web."""
+    """A connection to a node with one file, which reads plain requests by itself, one
+    that leaves them to twisted.web, and one with a disk that takes its time."""
     whole = _talk(blocks(data))
     want_same(whole, _talk(pieces(data)))
     want_same(whole, _talk(blocks(data), plain=False))
+    want_same(whole, _talk(pieces(data), lanes=HeldLanes()))
 
 
-def _talk(parts: list[bytes], *, plain: bool = True) -> tuple[bytes, bool, object]:
-    node = FakeNode(plain=plain)
+def _talk(
+    parts: list[bytes], *, plain: bool = True, lanes: HeldLanes | None = None
+) -> tuple[bytes, bool, object]:
+    node = FakeNode(plain=plain, lanes=lanes)
     node.memory.put(f"{DOCROOT}{uri(1, 7)}", b"data")
     timers = len(node.clock.getDelayedCalls())
     channel, wire = node.connect()
     for part in parts:
         if wire.disconnecting:
             break
+        while lanes and lanes.jobs and not wire.reading:
+            lanes.step()
         want(wire.reading, "a client is paused and never resumed")
         channel.dataReceived(part)
         want(len(channel._buffer) <= MAX_KEPT_BYTES, "too much is kept of a head")
@@ -118,6 +124,9 @@ def _talk(parts: list[bytes], *, plain: bool = True) -> tuple[bytes, bool, objec
         for request in channel.requests:
             _look_at_upload(request)
         _look_at_upload(channel._plain)
+    if lanes:
+        lanes.run_all()
+        node.copies.lanes = node.lanes = InlineLanes()
     answer, closed = _CLOCKED.sub(rb"\1\r\n", wire.value()), wire.disconnecting
     want(not re.match(rb"HTTP/1.[01] 500", answer), "an error of the node itself")
     want(b"Traceback" not in answer, "a traceback is told")
@@ -137,4 +146,4 @@ def _look_at_upload(request: object) -> None:
     want(waiting <= CONGESTED_BYTES + READ_BYTES, "too much is kept of a body")
 
 
-DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 250)
+DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 200)

@@ -18,7 +18,10 @@ from attrs import field, frozen
 MAX_INPUT_BYTES = 2048
 LONG_EVERY = 500
 LONG_BYTES = (8_000, 20_000, 70_000, 140_000, 300_000)
-MAX_STEPS = 6
+#: So many samples in a row, and so many steps: most inputs stay right for a good part,
+#: or what is behind the first fault would never be reached.
+JOINED = (1, 1, 2, 3)
+STEPS = (1, 1, 1, 2, 2, 3, 6)
 MAX_REPEATS = 40
 #: Bytes and numbers at the edges of what formats hold.
 EDGE_BYTES = (0, 1, 9, 10, 13, 32, 37, 45, 46, 47, 48, 58, 127, 128, 255)
@@ -53,8 +56,9 @@ class Source:
     def input(self, seed: int, number: int) -> bytes:
         """The input of that number (0 is the first) of a seed."""
         random = Random((seed << 40) + number)
-        data = bytearray(random.choice(self.samples))
-        for _ in range(random.randint(1, MAX_STEPS)):
+        parts = random.choices(self.samples, k=random.choice(JOINED))
+        data = bytearray(b"".join(parts))
+        for _ in range(random.choice(STEPS)):
             random.choice(self._steps)(random, data)
         if random.randrange(LONG_EVERY) == 0:
             _lengthen(random, data)
@@ -65,6 +69,8 @@ class Source:
     def _insert_word(self, random: Random, data: bytearray) -> None:
         if self.words:
             at = random.randint(0, len(data))
+            if random.randrange(2):
+                at = data.find(b"\n", at) + 1  # of a line, if there are any
             data[at:at] = random.choice(self.words)
 
     def _splice(self, random: Random, data: bytearray) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from koboldfs.cluster.live import RENEW_SECONDS
 from koboldfs.model.entities import Domain, StorageClass, Topology
 from koboldfs.tracker.lines import LineBuffer
 from koboldfs.tracker.protocol import (
@@ -26,7 +25,8 @@ from test.fakes.city import City
 from test.fuzz.mutation import Source
 from test.fuzz.target import READ_BYTES, Target, blocks, pieces, want, want_same
 
-#: Waits for a renewed picture of the cluster, and more turns than a door may need.
+#: Longer than a command may sleep; and more turns than a door may need.
+LONG_SECONDS = 3600.0
 TURNS = 300
 
 SAMPLES = (
@@ -146,7 +146,7 @@ def _door(parts: list[bytes]) -> bytes:
         for _ in range(TURNS):
             if transport.producerState == "producing":
                 break
-            city.clock.advance(RENEW_SECONDS)
+            city.clock.advance(LONG_SECONDS)
         want(transport.producerState == "producing", "reading is never resumed")
         want(waiting <= MAX_WAITING_REQUESTS + READ_BYTES // 2, "requests that wait")
         want(
@@ -157,7 +157,7 @@ def _door(parts: list[bytes]) -> bytes:
     for _ in range(TURNS):
         if not connection._waiting and not connection._running:
             break
-        city.clock.advance(RENEW_SECONDS)
+        city.clock.advance(LONG_SECONDS)
     want(not connection._waiting and not connection._running, "not all is answered")
     answer: bytes = transport.value()
     want(b"Traceback" not in answer, "a traceback is told")
