@@ -109,10 +109,10 @@ def _talk(
     timers = len(node.clock.getDelayedCalls())
     channel, wire = node.connect()
     for part in parts:
-        if wire.disconnecting:
-            break
         while lanes and lanes.jobs and not wire.reading:
             lanes.step()
+        if wire.disconnecting:
+            break  # nothing is read any more
         want(wire.reading, "a client is paused and never resumed")
         channel.dataReceived(part)
         want(len(channel._buffer) <= MAX_KEPT_BYTES, "too much is kept of a head")
