@@ -1,19 +1,21 @@
 # What people type. Needs make and Python 3.10 or newer, no compiler.
 #   make run [ARGS=--once]   make test   make lint   make bench   make doc   make clean
 #   make bench ARGS=growth SCALE=10000000
+#   make fuzz [INPUTS=1000000] [ARGS='http-door --seed 7']
 # Another interpreter: make PYTHON=python3.12 test
 
 PYTHON = python3
 VENV = .venv
 ARGS =
 SCALE =
+INPUTS = 100000
 
 # Everything below names paths relative to this folder, which may have blanks in its name.
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find koboldfs twisted -name '*.py')
 
-.PHONY: help run test lint bench doc coverage clean
+.PHONY: help run test fuzz lint bench doc coverage clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +26,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed $(VENV)/.test-extra
 	@$(BIN)/python -W error -m test.run $(ARGS)
+
+fuzz: $(VENV)/.installed $(VENV)/.test-extra
+	@$(BIN)/python -W error -m test.fuzz --inputs $(INPUTS) $(ARGS)
 
 lint: $(VENV)/.installed $(VENV)/.lint-extra
 	$(BIN)/ruff check koboldfs twisted test bench

@@ -335,7 +335,11 @@ class Old:
         """See `Exchange`."""
         self._must(self._call(Command.GET_URL, domain, key), Code.TRANSFER)
         url = self.link.text()
-        if urlsplit(url).scheme not in ("http", "https"):
+        try:
+            scheme = urlsplit(url).scheme
+        except ValueError as error:  # brackets that hold no address, and the like
+            raise self.link.nonsense("no URL") from error
+        if scheme not in ("http", "https"):
             raise self.link.nonsense("no URL")
         return [url]
 

@@ -78,7 +78,7 @@ class ServerError(ClientError):
     """The server refused. `word` is its reason in one word, as in the protocol."""
 
     def __init__(self, word: str, text: str) -> None:
-        super().__init__(" ".join(text.split()) or word)
+        super().__init__(_one_line(text) or _one_line(word))
         self.word = word
 
 
@@ -129,7 +129,13 @@ def error_of(code: int, values: Sequence[bytes]) -> ClientError:
     if code == Code.KO:
         kind = {"key_exists": KeyExists, "changed": FileChanged}.get(word, ServerError)
         return kind(word or "failure", text or "the server refused")
-    return ProtocolError(f"the server answered {code} {word} {text}".rstrip())
+    return ProtocolError(_one_line(f"the server answered {code} {word} {text}"))
+
+
+def _one_line(text: str) -> str:
+    """What a server said, on one line, with nothing in it that steers a terminal."""
+    words = " ".join(text.split())
+    return "".join([char if char.isprintable() else "?" for char in words])
 
 
 class Link:

@@ -40,7 +40,10 @@ POLL_SECONDS = 0.1
 SLOWEST_SHOWN = 10
 
 #: What runs beside each other: the second group waits mostly for processes it started.
-GROUPS = (("unit", "contract", "wire", "simulation", "tree"), ("functional",))
+GROUPS = (
+    ("unit", "contract", "wire", "fuzz", "simulation", "tree"),
+    ("functional",),
+)
 
 
 @frozen

@@ -116,6 +116,7 @@ class HttpConnection(TwistedProtocol):
     def _reset(self) -> None:
         self._headers: dict[bytes, bytes] = {}
         self._head_bytes = 0
+        self._unfinished_bytes = 0
         self._heard = False
         self._informational = 0
         self._head_done = False
@@ -194,6 +195,9 @@ class HttpConnection(TwistedProtocol):
             self.give_up(NodeFault("unasked bytes"))
             return
         self._heard = True
+        # The parser keeps what is no body until it is whole: a line of the head, of
+        # the trailers, of a chunk. `on_body` begins anew.
+        self._unfinished_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -207,10 +211,8 @@ class HttpConnection(TwistedProtocol):
             return
         if self._complete:
             self._finish(exchange)
-        elif not self._head_done:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self.give_up(NodeFault(f"{self.peer}: endless headers"))
+        elif self._unfinished_bytes > MAX_HEAD_BYTES:
+            self.give_up(NodeFault(f"{self.peer}: endless headers"))
         # The deadline moves with bytes of the body only (see `on_body`): a server
         # that dribbles headers or chunk sizes does not hold us.
 
@@ -284,6 +286,7 @@ class HttpConnection(TwistedProtocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._unfinished_bytes = 0
         if self._complete or self._exchange is None:
             self._excess = True
             return
@@ -292,7 +295,7 @@ class HttpConnection(TwistedProtocol):
             sink = self._exchange.sink
             if sink is not None and not sink.received(data):
                 self._complete = self._excess = True
-        elif self._body_bytes < MAX_TEXT_BYTES:
+        elif self._body_bytes <= MAX_TEXT_BYTES:
             self._body.append(data[: MAX_TEXT_BYTES - self._body_bytes])
             self._body_bytes += len(data)
         if self._body_bytes > MAX_TEXT_BYTES:

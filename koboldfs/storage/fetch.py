@@ -47,7 +47,8 @@ SINK_SECONDS = 120.0
 IDLE_SECONDS = 30.0
 #: So much is read from a socket at once (bytes).
 READ_BYTES = 256 * 1024
-#: All header lines of an answer together (bytes).
+#: All header lines of an answer together (bytes), and so for what comes in a row that
+#: is not body: trailers, or what stands behind the length of a chunk.
 MAX_HEADERS_BYTES = 64 * 1024
 
 #: Connects a factory's protocol to (address, port) within `CONNECT_SECONDS`.
@@ -142,13 +143,17 @@ class PeerConnection(Protocol):
         self.answered = True
         if self._deadline is not None and not self._paused:
             self._deadline.reset(PROGRESS_SECONDS)
-        if not self._head_done:
-            self._headers_bytes += len(data)
+        # The parser keeps what is no body until it is whole; `on_body` begins anew.
+        self._headers_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._error = self._error or NodeFault(f"the answer is not HTTP: {error}")
-        if not self._head_done and self._headers_bytes > MAX_HEADERS_BYTES:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if self._complete:
+                self._keep = False  # the body is whole, whatever is behind it
+            elif self._error is None:
+                self._error = NodeFault(f"the answer is not HTTP: {error}")
+        too_long = self._headers_bytes > MAX_HEADERS_BYTES
+        if too_long and self._error is None and not self._complete:
             self._error = NodeFault("the answer's headers are too long")
         if self._error is not None:
             self._fail(self._error)
@@ -159,9 +164,15 @@ class PeerConnection(Protocol):
 
     # --- called by the parser, which is not to be left by an exception
 
+    def on_message_begin(self) -> None:
+        """An answer; behind a whole one, to nothing that was asked."""
+        if self._complete:
+            self._keep = False
+
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        if name.lower() == b"content-length" and value.isdigit():
+        """One header, or one trailer, which is ignored."""
+        length = name.lower() == b"content-length" and value.isdigit()
+        if length and not self._head_done:
             self._length = int(value)
 
     def on_headers_complete(self) -> None:
@@ -170,6 +181,7 @@ class PeerConnection(Protocol):
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
+            self._length = None  # it said so of itself
             return
         self._head_done = True
         self._keep = self._parser.should_keep_alive()
@@ -184,7 +196,8 @@ class PeerConnection(Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if self._error is None and self._sink is not None:
+        self._headers_bytes = 0
+        if self._error is None and self._sink is not None and not self._complete:
             self._sink.write(data)
 
     def on_message_complete(self) -> None:

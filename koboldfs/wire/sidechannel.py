@@ -62,6 +62,8 @@ ERROR_CODES = (
 )
 _REQUEST = re.compile(r"kobold ([0-9]{1,12}) ([a-z]{1,16})(?: (\S*))?", re.ASCII)
 _REPLY = re.compile(r"kobold ([0-9]{1,12}) (OK|ERR)(?: (.*))?", re.ASCII)
+#: The code of an error, known or not: people are shown it.
+_CODE = re.compile("[a-z_]{1,32}", re.ASCII)
 
 
 class SyntaxFault(ValueError):
@@ -117,7 +119,7 @@ def parse_reply(line: bytes) -> Reply:
     if match[2] == "OK":
         return Reply(number, parse_arguments(rest))
     code, _, text = rest.partition(" ")
-    if not code:
+    if not _CODE.fullmatch(code):
         raise SyntaxFault("an error without a code")
     return Reply(number, {}, code, unescape(text))
 

@@ -290,9 +290,10 @@ class OldOnes(ExchangeCase):
         exchange = Old(self.scripted(b"\x63"))
         self.assertRaises(ProtocolError, exchange.ping)
         self.assertTrue(exchange.link.closed)
-        text = b"file:///etc/passwd"
-        exchange = Old(self.scripted(b"\3" + native.u32(len(text)) + text))
-        self.assertRaises(ProtocolError, exchange.urls, b"d", b"key")
+        for text in (b"file:///etc/passwd", b"http://[::1", b"http://[x]/"):
+            exchange = Old(self.scripted(b"\3" + native.u32(len(text)) + text))
+            self.assertRaises(ProtocolError, exchange.urls, b"d", b"key")
+            self.assertTrue(exchange.link.closed)
 
     def test_md5_in_capitals(self) -> None:
         """The digits may be capitals."""

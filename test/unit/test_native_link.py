@@ -78,6 +78,13 @@ class Errors(SynchronousTestCase):
         self.assertIsInstance(error_of(Code.ERR_COMMAND, []), Unsupported)
         self.assertIsInstance(error_of(99, []), ProtocolError)
 
+    def test_one_line(self) -> None:
+        """Whatever a server says, the message is one line, and shows as that."""
+        for code in (Code.KO, 99):
+            for values in ([b"a\nb"], [b"a\nb", b"c\r\nd\x1b[2J\xe2\x80\xa8"]):
+                text = str(error_of(code, values))
+                self.assertTrue(text.isprintable(), text)
+
     def test_missing_is_a_missing_file(self) -> None:
         """A program that knows nothing of us can catch a missing key."""
         self.assertIsInstance(error_of(Code.ERR_NOTFOUND, []), FileNotFoundError)

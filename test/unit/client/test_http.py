@@ -100,6 +100,35 @@ class RequestTests(HttpCase):
                 wire.feed(header)
             self.failureResultOf(asked, NodeFault)
 
+    def test_endless_trailers(self) -> None:
+        """Nor is there an end of the limit behind the head, where no body comes."""
+        for begun in (b"0\r\nX: ", b"5;x="):
+            asked = self.answered(CHUNKED + b"5\r\nhello\r\n" + begun)
+            (connection,) = self.http._pool(NODE)._open
+            for _ in range(MAX_HEAD_BYTES // 1000 + 1):
+                self.assertNoResult(asked)
+                connection.dataReceived(b"y" * 1000)
+            self.failureResultOf(asked, NodeFault)
+
+    def test_head_in_pieces(self) -> None:
+        """A head is as long as it is, in however many pieces it comes."""
+        head = FIVE + (b"X: " + b"y" * 1000 + b"\r\n") * 12 + b"\r\n"
+        asked = self.answered(b"")
+        (connection,) = self.http._pool(NODE)._open
+        for at in range(0, len(head), 100):
+            connection.dataReceived(head[at : at + 100])
+        connection.dataReceived(b"hello")
+        self.assertEqual(self.successResultOf(asked).body, b"hello")
+
+    def test_long_text_in_pieces(self) -> None:
+        """A text is too long also when a piece of it ends at the limit."""
+        asked = self.answered(b"HTTP/1.1 500 No\r\nContent-Length: 99999\r\n\r\n")
+        (connection,) = self.http._pool(NODE)._open
+        connection.dataReceived(b"x" * MAX_TEXT_BYTES)
+        self.assertNoResult(asked)
+        connection.dataReceived(b"x")
+        self.assertTrue(self.successResultOf(asked).truncated)
+
     def test_endless_informational_answers(self) -> None:
         """A server cannot go on with 100 Continue for ever."""
         asked = self.answered(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)

@@ -21,6 +21,7 @@ from koboldfs.errors import (
 from koboldfs.storage.fetch import (
     IDLE_SECONDS,
     MAX_CONNECTIONS_PER_HOST,
+    MAX_HEADERS_BYTES,
     PROGRESS_SECONDS,
     SINK_SECONDS,
     IBodySink,
@@ -31,6 +32,8 @@ from test.fakes.storage_node import Wire, lose
 
 ADDRESS = ("10.0.0.1", 7500)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+INTERIM = b"HTTP/1.1 102 Processing\r\nContent-Length: 3\r\n\r\n"
+SWITCHING = b"HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 )
@@ -124,6 +127,7 @@ class Answers(FetchCase):
             (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"", False),
             (b"HTTP/1.1 102 Processing\r\n\r\n" + OK, b"hello", False),
             (b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", True),
+            (INTERIM + b"HTTP/1.0 200 OK\r\n\r\nhello", b"hello", True),
         ):
             self.setUp()
             sink = Sink()
@@ -146,6 +150,7 @@ class Answers(FetchCase):
             (b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", NodeFault),
             (b"SSH-2.0-OpenSSH\r\n", NodeFault),
             (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, NodeFault),
+            (SWITCHING, NodeFault),
         ):
             self.setUp()
             sink = Sink(5)
@@ -156,6 +161,30 @@ class Answers(FetchCase):
             self.assertEqual(sink.data, b"")
             lose(self.peers.connections[0][0])
             self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_behind(self) -> None:
+        """What comes behind an answer is no part of it, and ends the connection, also
+        when both come in one piece."""
+        for behind in (OK, b"\x00nonsense", OK[:-1]):
+            self.setUp()
+            sink = Sink(5)
+            running = self.fetch(sink)
+            wire = self.say(OK + behind)
+            self.successResultOf(running)
+            self.assertEqual(sink.data, b"hello")
+            self.assertTrue(wire.disconnecting)
+
+    def test_endless(self) -> None:
+        """What is no body is not kept without end: trailers, heads of chunks."""
+        for begun in (CHUNKED[:-2] + b"X: ", CHUNKED[:-5] + b"5;x="):
+            self.setUp()
+            running = self.fetch(Sink())
+            self.say(begun)
+            for _ in range(MAX_HEADERS_BYTES // 1000):
+                self.assertNoResult(running)
+                self.say(b"y" * 1000)
+            self.say(b"y" * 1000)
+            self.failureResultOf(running, NodeFault)
 
     def test_peer_goes(self) -> None:
         """A connection lost before the end of the body is no success."""

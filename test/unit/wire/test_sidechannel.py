@@ -127,6 +127,8 @@ class Replies(SynchronousTestCase):
             b"kobold 3 ERR",
             b"kobold 3 ERR ",
             b"kobold 3 ERR  text",
+            b"kobold 3 ERR disk\x1b[2Jfull text",
+            b"kobold 3 ERR disk\rfull text",
             b"/dev1/0/000/000/0000000001.fid 12",
         ):
             self.assertRaises(SyntaxFault, parse_reply, line)

@@ -1,0 +1,1 @@
+"""Mutated inputs for everything that parses bytes from outside; see doc/testing."""
