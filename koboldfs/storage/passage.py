@@ -9,10 +9,15 @@ never becomes another file or another client's connection.
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 
 from koboldfs.errors import DiskFault
+
+#: What a file system says that has no such way; its files are read, piece by piece.
+_NO_WAY = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+PIECE_BYTES = 256 * 1024
 
 
 class FileEnded(DiskFault):
@@ -55,15 +60,22 @@ class Passage:
         sent = 0
         while sent < length and not self._stopped:
             try:
-                more = os.sendfile(
-                    self._socket_fd, self._file_fd, offset + sent, length - sent
-                )
+                more = self._pass(length - sent, offset + sent)
             except BlockingIOError:
                 break
             if more == 0:
                 raise FileEnded("the file ended before its length")
             sent += more
         return sent
+
+    def _pass(self, length: int, offset: int) -> int:
+        try:
+            return os.sendfile(self._socket_fd, self._file_fd, offset, length)
+        except OSError as error:
+            if error.errno not in _NO_WAY:
+                raise
+        data = os.pread(self._file_fd, min(length, PIECE_BYTES), offset)
+        return os.write(self._socket_fd, data) if data else 0
 
     def stop(self) -> None:
         """Send no more, as soon as the disk lets go of the thread. Called once."""

@@ -174,6 +174,38 @@ class Answers(FetchCase):
             self.assertEqual(sink.data, b"hello")
             self.assertTrue(wire.disconnecting)
 
+    def test_in_pieces(self) -> None:
+        """The rest of a long body goes to the sink as it comes, up to its length; an
+        answer on the same connection follows if nothing is behind the first."""
+        for last, kept in ((b"lo", True), (b"lo" + OK, False), (b"lo!", False)):
+            self.setUp()
+            sink = Sink(5)
+            running = self.fetch(sink)
+            self.say(OK[:-4])
+            self.say(b"el")
+            self.assertNoResult(running)
+            self.assertEqual(sink.data, b"hel")
+            wire = self.say(last)
+            self.successResultOf(running)
+            self.assertEqual(sink.data, b"hello")
+            self.assertEqual(wire.disconnecting, not kept)
+            if kept:
+                running = self.fetch(sink := Sink(5))
+                self.say(OK)
+                self.successResultOf(running)
+                self.assertEqual(sink.data, b"hello")
+                self.assertEqual(len(self.peers.connections), 1)
+
+    def test_both_lengths(self) -> None:
+        """Chunks are never taken for bytes of the body, whatever length is said."""
+        running = self.fetch(sink := Sink())
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n"
+        self.say(head + b"Transfer-Encoding: chunked\r\n\r\n")
+        self.say(b"5\r\nhello\r\n0\r\n\r\n")
+        self.assertIn(sink.data, (b"", b"hello"))
+        running.addErrback(lambda failure: failure.trap(NodeFault))
+        self.successResultOf(running)
+
     def test_endless(self) -> None:
         """What is no body is not kept without end: trailers, heads of chunks."""
         for begun in (CHUNKED[:-2] + b"X: ", CHUNKED[:-5] + b"5;x="):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.storage.passage import FileEnded, Passage
 
 
-class Passages(SynchronousTestCase):
-    """`Passage`"""
+class PassageCase(SynchronousTestCase):
+    """A file and a pipe."""
 
     def setUp(self) -> None:
         """A file, and a pipe that does not block."""
@@ -35,6 +36,10 @@ class Passages(SynchronousTestCase):
         """Close one of ours."""
         self.open.remove(fd)
         os.close(fd)
+
+
+class Passages(PassageCase):
+    """`Passage`"""
 
     def test_as_much_as_there_is_room(self) -> None:
         """Some of it, then nothing, then more; all of it in the end."""
@@ -101,3 +106,31 @@ class Passages(SynchronousTestCase):
         self.assertGreater(self.passage.send(len(self.data), 0), 0)
         os.read(self.reading, len(self.data))
         self.assertEqual(os.read(self.reading, 1), b"")
+
+
+class ByHand(Passages):
+    """The same on a file system that has no such way."""
+
+    def setUp(self) -> None:
+        """Its calls say so."""
+        super().setUp()
+
+        def sendfile(*arguments: object) -> int:
+            raise OSError(errno.EINVAL, "no such way")
+
+        self.patch(os, "sendfile", sendfile)
+
+
+class Faults(PassageCase):
+    """What the disk says otherwise is told."""
+
+    def test_disk(self) -> None:
+        """An error of the disk is no reason to try another way."""
+
+        def sendfile(*arguments: object) -> int:
+            raise OSError(errno.EIO, "the disk")
+
+        self.patch(os, "sendfile", sendfile)
+        with self.assertRaises(OSError) as caught:
+            self.passage.send(1, 0)
+        self.assertEqual(caught.exception.errno, errno.EIO)
