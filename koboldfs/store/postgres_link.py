@@ -19,7 +19,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errorcodes, extensions
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
@@ -95,7 +95,7 @@ _GREETING = Statement(
 
 def translate(error: Exception) -> DatabaseFault | None:
     """Our fault for an exception of psycopg2; None for one that is no fault of it."""
-    if isinstance(error, ConnectionDone):
+    if isinstance(error, ConnectionClosed):
         return Lost()
     if isinstance(error, (ValueError, UnicodeError, OverflowError)):
         # psycopg2 itself refuses NUL bytes and lone surrogates.
@@ -233,11 +233,11 @@ class Link(txpostgres.Connection):  # type: ignore[misc]
         try:
             await self.connect(**options)
             await self.send([_GREETING])
-        except (psycopg2.Error, ConnectionDone, DatabaseFault) as error:
+        except (psycopg2.Error, ConnectionClosed, DatabaseFault) as error:
             self.shut()
             cause = error.__cause__ or error
             words = " ".join(str(cause).split())
-            if isinstance(cause, ConnectionDone):
+            if isinstance(cause, ConnectionClosed):
                 words = f"no answer within {CONNECT_SECONDS:g} seconds"
             raise DatabaseAway(words) from error
         finally:

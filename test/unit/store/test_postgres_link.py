@@ -7,7 +7,7 @@ import os
 import psycopg2
 from psycopg2 import errors as theirs
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -53,6 +53,7 @@ class Translation(SynchronousTestCase):
             (psycopg2.OperationalError("server closed the connection"), Lost),
             (psycopg2.InterfaceError("connection already closed"), Lost),
             (ConnectionDone(), Lost),
+            (ConnectionLost(), Lost),
             (psycopg2.ProgrammingError("odd"), DatabaseFault),
             (ValueError("A string literal cannot contain NUL"), ValueRefused),
         ):
