@@ -90,9 +90,6 @@ class PeerConnection(Protocol):
         self._deadline: IDelayedCall | None = None
         self._length: int | None = None
         self._headers_bytes = 0
-        #: How much of the body the parser gave, and how much comes without it.
-        self._body_bytes = self._left_bytes = 0
-        self._coded = False
         self._head_done = self._complete = self._keep = self._paused = False
         self.answered = self.reusable = False
         self.ended: Callable[[PeerConnection], None] = lambda connection: None
@@ -112,7 +109,6 @@ class PeerConnection(Protocol):
         self._sink = sink
         self._result = result = Deferred[None]()
         self._error, self._length, self._headers_bytes = None, None, 0
-        self._body_bytes, self._left_bytes, self._coded = 0, 0, False
         self._head_done = self._complete = self._keep = self._paused = False
         self.answered = self.reusable = False
         self._set_deadline(PROGRESS_SECONDS, self._stalled)
@@ -147,22 +143,10 @@ class PeerConnection(Protocol):
         self.answered = True
         if self._deadline is not None and not self._paused:
             self._deadline.reset(PROGRESS_SECONDS)
-        if self._left_bytes:
-            self._take(data)
-        else:
-            self._parse(self._parser, data)
-        if self._error is not None:
-            self._fail(self._error)
-        elif self._complete:
-            self._succeed()
-        elif self._sink is not None and self._sink.congested:
-            self.pause()
-
-    def _parse(self, parser: httptools.HttpResponseParser, data: bytes) -> None:
         # The parser keeps what is no body until it is whole; `on_body` begins anew.
         self._headers_bytes += len(data)
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._complete:
                 self._keep = False  # the body is whole, whatever is behind it
@@ -171,21 +155,12 @@ class PeerConnection(Protocol):
         too_long = self._headers_bytes > MAX_HEADERS_BYTES
         if too_long and self._error is None and not self._complete:
             self._error = NodeFault("the answer's headers are too long")
-        if self._head_done and self._error is None and not self._complete:
-            # The rest of a body whose length is known needs no parser, which would
-            # copy all of it.
-            if self._length is not None and not self._coded:
-                self._left_bytes = self._length - self._body_bytes
-
-    def _take(self, data: bytes) -> None:
-        """Bytes of a body, of which so many are left."""
-        assert self._sink is not None
-        if len(data) > self._left_bytes:
-            data = data[: self._left_bytes]
-            self._keep = False  # something is behind the body
-        self._left_bytes -= len(data)
-        self._complete = not self._left_bytes
-        self._sink.write(data)
+        if self._error is not None:
+            self._fail(self._error)
+        elif self._complete:
+            self._succeed()
+        elif self._sink is not None and self._sink.congested:
+            self.pause()
 
     # --- called by the parser, which is not to be left by an exception
 
@@ -196,7 +171,6 @@ class PeerConnection(Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer, which is ignored."""
-        self._coded = self._coded or name.lower() == b"transfer-encoding"
         length = name.lower() == b"content-length" and value.isdigit()
         if length and not self._head_done:
             self._length = int(value)
@@ -207,7 +181,7 @@ class PeerConnection(Protocol):
             return
         status = self._parser.get_status_code()
         if 100 <= status < 200:
-            self._length, self._coded = None, False  # it said so of itself
+            self._length = None  # it said so of itself
             return
         self._head_done = True
         self._keep = self._parser.should_keep_alive()
@@ -223,7 +197,6 @@ class PeerConnection(Protocol):
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self._headers_bytes = 0
-        self._body_bytes += len(data)
         if self._error is None and self._sink is not None and not self._complete:
             self._sink.write(data)
 

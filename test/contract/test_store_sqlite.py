@@ -177,8 +177,8 @@ class SqliteFile(SqliteCase):
                     self.assertNotIn(words[1], GROWING, f"{name}: {row[3]}")
 
     async def test_busy_beside_others(self) -> None:
-        """Processes that write without a break let each other write: nobody is told
-        that the database is busy, and nobody waits for long."""
+        """Those who write without a break let each other write: nobody is told that the
+        database is busy, nor comes near to it."""
         stores = [self.store, await self.another(), await self.another()]
         longest = 0.0
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from test.functional.cluster import Cluster
+from test.functional.cluster import Cluster, run_twistd
+
+#: A service that is refused has ended by then.
+END_SECONDS = 40.0
 
 
 class FunctionalCase(SynchronousTestCase):
@@ -33,6 +36,20 @@ class FunctionalCase(SynchronousTestCase):
         folder = Path(tempfile.mkdtemp(prefix="koboldfs-functional-"))
         self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
         return folder
+
+    def refused(
+        self, *arguments: str, names: tuple[str, ...], folder: Path | None = None
+    ) -> None:
+        """A service with these options ends with status 1, and its one line holds every
+        one of `names`. It is started in `folder`, or in a new one."""
+        ended = run_twistd(arguments, folder or self.temporary_folder(), END_SECONDS)
+        said = ended.stderr.strip().splitlines()
+        everything = f"{arguments}\nout: {ended.stdout}\nerr: {ended.stderr}"
+        self.assertEqual(ended.returncode, 1, everything)
+        self.assertEqual(len(said), 1, everything)
+        for name in names:
+            self.assertIn(name, said[0])
+        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
 
     def run(self, result: Any) -> None:
         """Run the test; if it failed, show what the nodes had to say."""

@@ -50,14 +50,7 @@ def connect(node: Node) -> socket.socket:
 
 def admin(connection: socket.socket, word: bytes) -> list[str]:
     """The answer to a ``!`` line, without its end."""
-    connection.sendall(b"!" + word + b"\r\n")
-    answer = b""
-    while not answer.endswith(b".\r\n"):
-        received = connection.recv(65536)
-        if not received:
-            raise ConnectionError("the tracker closed the connection")
-        answer += received
-    return answer.decode("latin-1").split("\r\n")[:-2]
+    return _answer(connection, b"!" + word, b".\r\n").split("\r\n")[:-2]
 
 
 def process_of(connection: socket.socket) -> int:
@@ -81,14 +74,18 @@ def connections_to_each(node: Node, count: int) -> list[socket.socket]:
 
 def ask(connection: socket.socket, line: str) -> str:
     """One command, one answer."""
-    connection.sendall(line.encode() + b"\r\n")
+    return _answer(connection, line.encode(), b"\r\n").rstrip()
+
+
+def _answer(connection: socket.socket, line: bytes, end: bytes) -> str:
+    connection.sendall(line + b"\r\n")
     answer = b""
-    while not answer.endswith(b"\r\n"):
+    while not answer.endswith(end):
         received = connection.recv(65536)
         if not received:
             raise ConnectionError("the tracker closed the connection")
         answer += received
-    return answer.decode("latin-1").rstrip()
+    return answer.decode("latin-1")
 
 
 def wait_gone(pids: list[int], seconds: float) -> None:

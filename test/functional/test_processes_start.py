@@ -17,7 +17,6 @@ from test.functional.cluster import (
     TWISTD,
     Ports,
     environment,
-    run_twistd,
     wait_until,
 )
 from test.functional.processes import (
@@ -44,17 +43,6 @@ def listening(ports: Ports, address: str = "127.0.0.1") -> list[str]:
 
 class Refusals(FunctionalCase):
     """What cannot work ends with status 1 and one line, however many processes."""
-
-    def refused(self, *arguments: str, names: tuple[str, ...]) -> None:
-        """The service ends with status 1; its one line holds every one of `names`."""
-        ended = run_twistd(arguments, self.temporary_folder(), 40.0)
-        said = ended.stderr.strip().splitlines()
-        everything = f"{arguments}\nout: {ended.stdout}\nerr: {ended.stderr}"
-        self.assertEqual(ended.returncode, 1, everything)
-        self.assertEqual(len(said), 1, everything)
-        for name in names:
-            self.assertIn(name, said[0])
-        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
 
     def test_number(self) -> None:
         """A number of processes that is none."""

@@ -7,7 +7,6 @@ import signal
 import socket
 import sqlite3
 import time
-from pathlib import Path
 
 from attrs import asdict
 
@@ -20,7 +19,6 @@ from test.functional.cluster import (
     Ports,
     devices,
     hosts,
-    run_twistd,
     wait_until,
 )
 from test.functional.postgresql import PostgreSQL
@@ -203,17 +201,6 @@ class OneNode(FunctionalCase):
 
 class Refusals(FunctionalCase):
     """What cannot work ends with status 1 and one line that helps."""
-
-    def refused(self, *arguments: str, names: tuple[str, ...], folder: Path) -> None:
-        """The service ends with status 1; its one line holds every one of `names`."""
-        ended = run_twistd(arguments, folder)
-        said = ended.stderr.strip().splitlines()
-        everything = f"{arguments}\nout: {ended.stdout}\nerr: {ended.stderr}"
-        self.assertEqual(ended.returncode, 1, everything)
-        self.assertEqual(len(said), 1, everything)
-        for name in names:
-            self.assertIn(name, said[0])
-        self.assertNotIn("Traceback", ended.stdout + ended.stderr)
 
     def test_wrong_options(self) -> None:
         """A wrong option or value is named, with what was given; nothing is made."""

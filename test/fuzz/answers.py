@@ -6,6 +6,7 @@ inputs are followed by letters without end: whoever reads them has to end that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -174,17 +175,13 @@ def _request(mode: int, parts: list[bytes]) -> object:
 
 def _flood_request(mode: int, answer: bytes) -> None:
     asked = Asked(mode)
-    for part in blocks(answer):
-        asked.feed(part)
-    quiet_bytes, had = 0, len(asked.reader.data)
-    for _ in range(4 * MAX_TEXT_BYTES // len(FLOOD)):
-        if asked.outcome is not None or asked.wire.disconnecting:
-            return
-        asked.feed(FLOOD)
-        body = len(asked.reader.data) + asked.connection._body_bytes
-        quiet_bytes = quiet_bytes + len(FLOOD) if body == had else 0
-        had = body
-        want(quiet_bytes <= 2 * MAX_TEXT_BYTES, "bytes without end that are no body")
+    reader, connection = asked.reader, asked.connection
+    _flood(
+        asked,
+        answer,
+        lambda: len(reader.data) + connection._body_bytes,
+        MAX_TEXT_BYTES,
+    )
     asked.wire.lose()
 
 
@@ -282,18 +279,28 @@ def _fetch(mode: int, parts: list[bytes]) -> object:
 
 def _flood_fetch(mode: int, answer: bytes) -> None:
     fetching = Fetching(mode)
+    _flood(fetching, answer, lambda: len(fetching.sink.data), MAX_HEADERS_BYTES)
+    lose(fetching.connection)
+
+
+# --- both
+
+
+def _flood(
+    client: Asked | Fetching, answer: bytes, body_bytes: Callable[[], int], limit: int
+) -> None:
+    """An answer, and letters without end: those that are no body have an end."""
     for part in blocks(answer):
-        fetching.feed(part)
-    quiet_bytes, had = 0, len(fetching.sink.data)
-    for _ in range(4 * MAX_HEADERS_BYTES // len(FLOOD)):
-        if fetching.outcome is not None or fetching.wire.disconnecting:
+        client.feed(part)
+    quiet_bytes, had = 0, body_bytes()
+    for _ in range(4 * limit // len(FLOOD)):
+        if client.outcome is not None or client.wire.disconnecting:
             return
-        fetching.feed(FLOOD)
-        body = len(fetching.sink.data)
+        client.feed(FLOOD)
+        body = body_bytes()
         quiet_bytes = quiet_bytes + len(FLOOD) if body == had else 0
         had = body
-        want(quiet_bytes <= 2 * MAX_HEADERS_BYTES, "bytes without end that are no body")
-    lose(fetching.connection)
+        want(quiet_bytes <= 2 * limit, "bytes without end that are no body")
 
 
 def _asked_in(modes: int) -> tuple[bytes, ...]:

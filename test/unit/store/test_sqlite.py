@@ -13,7 +13,13 @@ from koboldfs.errors import (
     KeyExists,
     ValueRefused,
 )
-from koboldfs.store.sqlite import translate
+from koboldfs.store.sqlite import (
+    BUSY_SECONDS,
+    MANNER,
+    WAIT_MS,
+    connected,
+    translate,
+)
 
 
 class Translation(SynchronousTestCase):
@@ -33,3 +39,17 @@ class Translation(SynchronousTestCase):
             self.assertIs(type(translate(error)), kind, str(error))
         for other in (ValueError(), KeyExists(), ZeroDivisionError()):
             self.assertIsNone(translate(other))
+
+
+class Waiting(SynchronousTestCase):
+    """Who writes while another process does."""
+
+    def test_short_waits(self) -> None:
+        """SQLite waits for a moment, and is asked again until `BUSY_SECONDS` are over:
+        in one long wait it looks so seldom that a busy neighbour is always faster."""
+        run = connected(self.mktemp())
+        self.addCleanup(run.close)
+        found = run._connection.execute("PRAGMA busy_timeout").fetchone()
+        self.assertEqual(found, (WAIT_MS,))
+        self.assertLess(WAIT_MS, 100)
+        self.assertEqual(MANNER.begin_attempts * WAIT_MS, BUSY_SECONDS * 1000)
