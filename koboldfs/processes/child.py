@@ -271,7 +271,9 @@ def main() -> None:
             child.siblings.hear(record["what"], record["values"])
     running.addReader(Ear(child, lines, reactor))
     running.callWhenRunning(child.start)
-    running.run()
+    # Not Twisted's own way to stop, which fails when there is another reason as well.
+    signal.signal(signal.SIGTERM, lambda *_: running.callFromThread(child.end))
+    running.run(installSignalHandlers=False)
     raise SystemExit(child.status)
 
 

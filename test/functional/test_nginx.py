@@ -49,11 +49,12 @@ def readme_server(port: int, docroot: Path) -> str:
 
 
 def readme_command(port: int) -> list[str]:
-    """The command by which README sends readers there, with our port."""
+    """The command by which README sends readers there, with our host and port."""
     text = (ROOT / "README").read_text("utf-8")
     found = re.search(r"^    koboldfs (admin host .*--get-port) 8080$", text, re.M)
     assert found is not None, "README shows no command"
-    return [*found[1].split(), str(port)]
+    assert "HOST" in found[1], "README names no host"
+    return [*found[1].replace("HOST", "node1").split(), str(port)]
 
 
 class Nginx(FunctionalCase):

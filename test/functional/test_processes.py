@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -14,6 +15,7 @@ from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Node, devices, hosts, wait_until
 from test.functional.load import Load
 from test.functional.processes import (
+    READY_SECONDS,
     admin,
     ask,
     children,
@@ -24,6 +26,7 @@ from test.functional.processes import (
     wait_gone,
     wait_ready,
 )
+from test.functional.tracker_line import Refused
 
 #: From the death of one to the next one in its place being ready.
 BACK_SECONDS = 40.0
@@ -153,7 +156,15 @@ class Several(Shared):
         node.start()
         wait_ready(node, 2)
         with node.tracker() as line:
-            line.store(DOMAIN, "after", b"content")
+
+            def stored() -> bool:
+                # The ports are open before the device was seen to take files.
+                with contextlib.suppress(Refused):
+                    line.store(DOMAIN, "after", b"content")
+                    return True
+                return False
+
+            wait_until(stored, READY_SECONDS, "a store")
 
 
 class OnSQLite(Several, FunctionalCase):
