@@ -30,7 +30,14 @@ from koboldfs.assembly import Installation
 from koboldfs.config import build
 from koboldfs.errors import ConfigError
 from koboldfs.listening import Doors
-from koboldfs.processes.records import KEPT, Lines, decoded, encoded, log_records
+from koboldfs.processes.records import (
+    BEAT_SECONDS,
+    KEPT,
+    Lines,
+    decoded,
+    encoded,
+    log_records,
+)
 from koboldfs.siblings import Siblings
 from koboldfs.turns import Turns
 
@@ -74,6 +81,8 @@ class Voice:
             else:
                 self._say_now(kind, values)
             return
+        if kind == "beat" and self._owed:
+            return  # what waits says as much
         if len(self._owed) < MAX_OWED:
             self._owed.append(encoded(kind, values))
         if not self._trying:
@@ -199,6 +208,11 @@ class Child:
 
     def _ready(self, result: None) -> None:
         self._voice.say("ready", {})
+        self._beat()
+
+    def _beat(self) -> None:
+        self._voice.say("beat", {})
+        self._reactor.callLater(BEAT_SECONDS, self._beat)
 
     def _failed(self, failure: Failure) -> None:
         if self._ending:

@@ -7,6 +7,7 @@
         {"kind": "log", "level": ..., "where": ..., "text": ...}
         {"kind": "tell", "what": WHAT, "values": {...}}      for all the others
         {"kind": "ready", ...}, {"kind": "fault", "line": ...}, {"kind": "shutdown"}
+        {"kind": "beat"}           every `BEAT_SECONDS`: its reactor turns
 
 A line that is no record is not the end of anything: it is shown as it is.
 """
@@ -23,6 +24,8 @@ MAX_LINE_BYTES = 1024 * 1024
 #: So long a text is logged in one record (characters, of up to 12 bytes each); Linux
 #: writes a record into a pipe in one piece, or not at all, up to 4096 bytes.
 MAX_TEXT_CHARS = 300
+#: How often a child says that it is well.
+BEAT_SECONDS = 5.0
 
 #: What siblings tell each other, and which value of it makes it news of its own: of
 #: each, the last is repeated to a process that starts later. None: it is of the moment.

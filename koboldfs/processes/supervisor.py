@@ -20,13 +20,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
 from twisted.logger import InvalidLogLevelError, Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.config import Config
 from koboldfs.listening import address_words, open_shared
-from koboldfs.processes.records import KEPT, Lines, decoded, encoded
+from koboldfs.processes.records import BEAT_SECONDS, KEPT, Lines, decoded, encoded
 from koboldfs.turns import Turns, new_memory
 
 CHILD = "koboldfs.processes.child"
@@ -38,6 +39,10 @@ FORGIVEN_SECONDS = 60.0
 LOOP_DEATHS = 4
 #: From SIGTERM to SIGKILL: background jobs may take 10 s to let go.
 STOP_SECONDS = 15.0
+#: A ready child of which nothing was heard in so many turns of the parent, who has one
+#: every `BEAT_SECONDS`, hangs, and is killed. Turns are counted, and not time: when the
+#: machine was suspended, or is much too busy, the parent has none either.
+MAX_SILENT_TURNS = 12
 #: What the parent remembers for children to come, at most so many of each kind.
 MAX_KEPT = 1000
 #: Descriptors of ports in a child, from this one on.
@@ -57,6 +62,8 @@ class Place(ProcessProtocol):
         self.deaths = 0
         self.ready_since = 0.0
         self.alive = False
+        #: Turns of the parent since it was last heard.
+        self.silent_turns = 0
         self.again: Any = None
         #: Whether it does not take what it is told.
         self.deaf = False
@@ -83,12 +90,14 @@ class Place(ProcessProtocol):
     def connectionMade(self) -> None:
         """It has been started."""
         self.alive, self.ready, self.deaf = True, False, False
+        self.silent_turns = 0
         self._out, self._err = Lines(), Lines()
         if self.transport is not None:
             self.transport.pipes[0].registerProducer(self, True)
 
     def outReceived(self, data: bytes) -> None:
         """Records."""
+        self.silent_turns = 0
         for line in self._out.feed(data):
             self._parent.hear(self, line)
 
@@ -163,6 +172,8 @@ class Supervisor(Service):
         self._turns = Turns(self._turns_fd, config.processes)
         self._stopping: Deferred[None] | None = None
         self._kill: Any = None
+        self._listening = LoopingCall(self._listen_for_beats)
+        self._listening.clock = reactor
         self._told_ready = False
         self.places = [Place(self, n + 1) for n in range(config.processes)]
         for place in self.places:
@@ -199,6 +210,7 @@ class Supervisor(Service):
         """Open what is not open yet, and start the first child."""
         self._open()
         super().startService()
+        self._listening.start(BEAT_SECONDS, now=False)
         self._spawn(self.places[0])
 
     def _spawn(self, place: Place) -> None:
@@ -316,6 +328,18 @@ class Supervisor(Service):
         if not place.proven and self._stopping is None:
             self._fatal(line)
 
+    def _listen_for_beats(self) -> None:
+        for place in self.places:
+            place.silent_turns += 1
+            if place.ready and place.silent_turns > MAX_SILENT_TURNS:
+                self.log.critical(
+                    "process {number} hangs and is killed: nothing was heard of it for"
+                    " {seconds:.0f} s",
+                    number=place.number,
+                    seconds=place.silent_turns * BEAT_SECONDS,
+                )
+                place.signal("KILL")
+
     # --- the end of a child
 
     def ended(self, place: Place, reason: Failure, was_ready: bool) -> None:
@@ -353,6 +377,8 @@ class Supervisor(Service):
     def stopService(self) -> Deferred[None]:
         """Ask all children to end, and fire when they have; see `STOP_SECONDS`."""
         super().stopService()
+        if self._listening.running:
+            self._listening.stop()
         self._close()
         done: Deferred[None] = Deferred()
         self._stopping = done

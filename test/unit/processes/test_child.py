@@ -83,11 +83,15 @@ class Voices(SynchronousTestCase):
         self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.heard(), [{"kind": "tell", **distrust}])
         self.voice.say("ready", {})
-        self.assertEqual([one["kind"] for one in self.heard()], ["ready"])
+        self.voice.say("beat", {})
+        self.assertEqual([one["kind"] for one in self.heard()], ["ready", "beat"])
         self.fill()
         for _ in range(2 * MAX_OWED):
             self.voice.say("ready", {})
         self.assertEqual(len(self.voice._owed), MAX_OWED)
+        self.voice._owed.pop()
+        self.voice.say("beat", {})
+        self.assertEqual(len(self.voice._owed), MAX_OWED - 1, "no room for a beat")
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_in_pieces(self) -> None:

@@ -22,9 +22,11 @@ from koboldfs.config import build
 from koboldfs.errors import ConfigError
 from koboldfs.processes.records import encoded
 from koboldfs.processes.supervisor import (
+    BEAT_SECONDS,
     FORGIVEN_SECONDS,
     LONGEST_PAUSE_SECONDS,
     LOOP_DEATHS,
+    MAX_SILENT_TURNS,
     STOP_SECONDS,
     Supervisor,
 )
@@ -221,6 +223,22 @@ class Parent(SynchronousTestCase):
         before = len(self.children)
         self.reactor.advance(0.2)
         self.assertEqual(len(self.children), before + 1)
+
+    def test_hangs(self) -> None:
+        """A ready child that says nothing for too long is killed; time in which the
+        parent had no turns does not count."""
+        self.all_ready()
+        first, second, third = self.children
+        third.dies()
+        self.reactor.advance(BEAT_SECONDS * MAX_SILENT_TURNS * 10)
+        starting = self.children[3]
+        self.reactor.pump([BEAT_SECONDS] * (MAX_SILENT_TURNS - 1))
+        second.says("beat")
+        self.assertEqual(first.signals, [])
+        self.reactor.advance(BEAT_SECONDS)
+        self.assertEqual((first.signals, second.signals), (["KILL"], []))
+        self.assertEqual(len(self.logged("process 1 hangs")), 1)
+        self.assertEqual(starting.signals, [], "its start may take longer")
 
     def test_no_processes(self) -> None:
         """A system that has no room for a process is asked more and more seldom."""
