@@ -320,6 +320,11 @@ class StorageChannel(HTTPChannel):
         trailers = getattr(self._transferDecoder, "_trailerHeaders", ())
         self.requests[-1].trailers = [bytes(line) for line in trailers]
         super()._finishRequestBody(data)
+        # As for what comes later; twisted.web would read once more first.
+        behind = sum(map(len, self._dataBuffer))
+        busy = self._handlingRequest and not self._waitingForTransport
+        if busy and behind > self._optimisticEagerReadSize:
+            self._networkProducer.pauseProducing()
 
     def _send100Continue(self) -> None:
         if not self.requests[-1].startedWriting:

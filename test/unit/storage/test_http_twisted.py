@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from test.fakes.storage_node import lose
 from test.unit.storage import test_http
+from test.unit.storage.test_http import get
 
 
 class Reading(test_http.Reading):
@@ -21,6 +23,18 @@ class Slow(test_http.Slow):
     """See there."""
 
     plain = False
+
+    def test_much_behind_a_body(self) -> None:
+        """With much behind a chunked body already, no more is read until the file is
+        stored; then what was behind is answered."""
+        channel, wire = self.node.connect()
+        put = get(b"Transfer-Encoding: chunked\r\n", b"PUT") + b"1\r\nx\r\n0\r\n\r\n"
+        channel.dataReceived(put + get(b"X: " + b"x" * 9000 + b"\r\n") * 2)
+        self.assertFalse(wire.reading)
+        self.lanes.run_all()
+        self.assertTrue(wire.reading)
+        self.assertEqual(wire.value().count(b"HTTP/1.1 20"), 3)
+        lose(channel)
 
 
 class Defects(test_http.Defects):
