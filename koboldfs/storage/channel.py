@@ -322,8 +322,11 @@ class StorageChannel(HTTPChannel):
         super()._finishRequestBody(data)
         # As for what comes later; twisted.web would read once more first.
         behind = sum(map(len, self._dataBuffer))
-        busy = self._handlingRequest and not self._waitingForTransport
-        if busy and behind > self._optimisticEagerReadSize:
+        if (
+            self._handlingRequest
+            and behind > self._optimisticEagerReadSize
+            and not (self._waitingForTransport or self.transport.disconnecting)
+        ):
             self._networkProducer.pauseProducing()
 
     def _send100Continue(self) -> None:
