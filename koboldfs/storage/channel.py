@@ -325,9 +325,12 @@ class StorageChannel(HTTPChannel):
         if (
             self._handlingRequest
             and behind > self._optimisticEagerReadSize
-            and not (self._waitingForTransport or self.transport.disconnecting)
+            and not (self._waitingForTransport or self._ending())
         ):
             self._networkProducer.pauseProducing()
+
+    def _ending(self) -> bool:
+        return bool(getattr(self.transport, "disconnecting", False))
 
     def _send100Continue(self) -> None:
         if not self.requests[-1].startedWriting:
