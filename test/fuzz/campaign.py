@@ -91,18 +91,18 @@ class Pace:
     """Says how many inputs were run, every few seconds, and ends one that hangs."""
 
     EVERY_SECONDS = 10.0
-    #: One input; the longest ones take a second.
+    #: Of the processor, for one input; the longest ones take a second.
     HANG_SECONDS = 60
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._began = self._said = monotonic()
-        self._before = signal.signal(signal.SIGALRM, _end)
-        signal.alarm(self.HANG_SECONDS)
+        self._before = signal.signal(signal.SIGPROF, _end)
+        signal.setitimer(signal.ITIMER_PROF, self.HANG_SECONDS)
 
     def __call__(self, count: int) -> None:
         """So many were run."""
-        signal.alarm(self.HANG_SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, self.HANG_SECONDS)
         now = monotonic()
         if now - self._said >= self.EVERY_SECONDS:
             self._said = now
@@ -114,8 +114,8 @@ class Pace:
 
     def end(self) -> None:
         """No more inputs: there is nothing to wait for."""
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, self._before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, self._before)
 
 
 class Hanging(Endless):
