@@ -86,7 +86,7 @@ class Absence:
         self._looked_at = now
 
     def _steady(self, lost_after: int) -> bool:
-        now = self._clock.seconds()
+        now: float = self._clock.seconds()
         if now - self._looked_at > rules.MOST_COUNTED_SECONDS:
             return False
         return now - self._looks_since >= min(STEADY_SECONDS, lost_after)
