@@ -102,7 +102,7 @@ class Absence:
             counting=self._steady(lost_after),
         )
         self._away = set(after.absences.seconds)
-        self._tell_barred(view, after, lost_after)
+        self._tell_barred(view, lost_after)
         new = rules.settings_of(after)
         old = {
             AWAY_SETTING: text,
@@ -121,10 +121,10 @@ class Absence:
             self._tell(view, before, after, lost_after)
             await self._live.refresh()
 
-    def _tell_barred(self, view: View, after: Standing, lost_after: int) -> None:
+    def _tell_barred(self, view: View, lost_after: int) -> None:
         why = ""
-        if lost_after and after.absences.seconds:
-            why = rules.cut_off(view, rules.expected(view, after.lost))
+        if lost_after:
+            why = rules.cut_off(view, rules.expected(view, view.lost))
         if why and not self._barred:
             self.log.warn(
                 "nothing is treated as lost: {why}, this tracker may be cut off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from attrs import evolve
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.live import LiveView
@@ -68,6 +69,17 @@ class AbsenceCase(WorldCase):
         while self.run_now(self.replicate.step()):
             pass
 
+    def said(self) -> list[str]:
+        """What is logged from now on."""
+        lines: list[str] = []
+
+        def note(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        return lines
+
     def on(self, fid: int) -> tuple[int, ...]:
         """Where a file is recorded."""
         devids: tuple[int, ...] = self.world.tables.devids(fid)
@@ -113,8 +125,10 @@ class Counting(AbsenceCase):
         self.assertIsNone(self.setting(LOST_SETTING))
 
     def test_too_much(self) -> None:
-        """Half of the hosts are away: nothing is lost."""
+        """Half of the hosts are away: nothing is lost, and the log says so, once."""
+        said = self.said()
         self.lose(1, 2)
+        self.assertEqual(len([one for one in said if "may be cut off" in one]), 1)
         self.go_on(AFTER)
         self.assertIsNone(self.setting(LOST_SETTING))
         self.assertIsNone(self.setting(AWAY_SETTING))
