@@ -50,7 +50,8 @@ class Absence:
         self._away: set[int] = set()
         self._looks_since = self._looked_at = float("-inf")
         self._due = float("-inf")
-        self._barred = ""
+        self._barred_since: float | None = None
+        self._barred_told = False
 
     async def __call__(self) -> bool:
         """Count when that is due, or when something that was missed is seen."""
@@ -64,6 +65,7 @@ class Absence:
         }
         if not (missing or self._away or view.lost or AWAY_SETTING in view.settings):
             self._looks(now)
+            self._barred_since, self._barred_told = None, False
             return False
         back = any(rules.seen(view, one) for one in self._away.union(view.lost))
         marked = bool(view.lost) or AWAY_SETTING in view.settings
@@ -122,15 +124,22 @@ class Absence:
             await self._live.refresh()
 
     def _tell_barred(self, view: View, lost_after: int) -> None:
-        why = ""
+        why, now = "", self._clock.seconds()
         if lost_after:
             why = rules.cut_off(view, rules.expected(view, view.lost))
-        if why and not self._barred:
+        if not why:
+            self._barred_since, self._barred_told = None, False
+            return
+        if self._barred_since is None:
+            self._barred_since = now
+        # A moment of it, as at a start, is not worth a word.
+        lasting = now - self._barred_since >= min(STEADY_SECONDS, lost_after)
+        if lasting and not self._barred_told:
+            self._barred_told = True
             self.log.warn(
                 "nothing is treated as lost: {why}, this tracker may be cut off",
                 why=why,
             )
-        self._barred = why
 
     def _tell(
         self, view: View, before: Standing, after: Standing, seconds: int
