@@ -173,9 +173,9 @@ class Order(ConnectionCase):
         row = TrackerCommand("work", work)
         self.city.factory.door.commands = Commands(self.city.services, [[row]])
         self.give(b"work\n" * 10)
-        self.assertEqual(self.said(), b"OK \r\n" * 3)
-        self.city.clock.advance(0)
-        self.assertEqual(self.said(), b"OK \r\n" * 7)
+        for count in (3, 7):
+            self.assertEqual(self.said(), b"OK \r\n" * count)
+            self.city.clock.advance(0)
 
 
 class Together(ConnectionCase):
