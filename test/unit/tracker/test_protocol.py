@@ -20,7 +20,6 @@ from koboldfs.tracker.protocol import (
     MAX_WAITING_REQUESTS,
     REPLY_SECONDS,
     REQUESTS_PER_TURN,
-    TURN_SECONDS,
     TrackerProtocol,
 )
 from koboldfs.wire.tracker import MAX_LINE_BYTES
@@ -161,21 +160,6 @@ class Order(ConnectionCase):
         rest = count - REQUESTS_PER_TURN
         self.assertEqual(self.said(), b"OK \r\n" * rest + b"OK callid=x\r\n")
         self.assertEqual(self.city.clock.getDelayedCalls(), [])
-
-    def test_slow_turns(self) -> None:
-        """Requests that take a while give way sooner."""
-
-        async def work(services: Services, call: Call) -> Pairs:
-            """As if it took a millisecond."""
-            self.city.clock.rightNow += TURN_SECONDS / 2
-            return []
-
-        row = TrackerCommand("work", work)
-        self.city.factory.door.commands = Commands(self.city.services, [[row]])
-        self.give(b"work\n" * 10)
-        for count in (3, 7):
-            self.assertEqual(self.said(), b"OK \r\n" * count)
-            self.city.clock.advance(0)
 
 
 class Together(ConnectionCase):
