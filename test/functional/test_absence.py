@@ -8,11 +8,11 @@ from pathlib import Path
 from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, wait_until
 
-FILES = 40
+FILES = 16
 #: Far more than it takes on an idle machine.
 PATIENCE_SECONDS = 60.0
 #: Seconds of absence after which a host is lost.
-LOST_AFTER = 3
+LOST_AFTER = 2
 
 
 class Absence(FunctionalCase):
@@ -94,7 +94,7 @@ class Absence(FunctionalCase):
         for key in doubles:
             cluster.wait_copies(key, 2)
         there = [key for key in doubles if lost in self.devids(key)]
-        self.assertGreater(len(there), 3)
+        self.assertGreater(len(there), 0)
         cluster.nodes[1].kill()
         wait_until(
             lambda: self.setting("kobold_lost") == lost, PATIENCE_SECONDS, "lost"
