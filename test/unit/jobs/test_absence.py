@@ -188,18 +188,36 @@ class Counting(AbsenceCase):
         """When another tracker has written meanwhile, nothing of it is lost."""
         self.go_on(int(STEADY_SECONDS))
         self.world.nodes.unreachable.add(2)
-        self.go_on(2)
         write = self.world.store.change_settings
 
-        async def late(*arguments: object) -> bool:
-            self.world.store.change_settings = write
-            self.world.tables.settings[LOST_SETTING] = "30"
-            return bool(await write(*arguments))
+        async def late(
+            old: dict[str, str | None], values: dict[str, str | None], news: bool
+        ) -> bool:
+            if LOST_SETTING in values and values[LOST_SETTING] == "20":
+                self.world.store.change_settings = write  # type: ignore[method-assign]
+                self.world.tables.settings[LOST_SETTING] = "30"
+            return bool(await write(old, values, news))
 
-        self.world.store.change_settings = late
-        self.go_on(20)
-        self.assertIsNone(self.setting(LOST_SETTING))
+        self.world.store.change_settings = late  # type: ignore[method-assign]
+        self.go_on(AFTER + 20)
+        self.assertEqual(self.setting(LOST_SETTING), "20")
         self.assertEqual(self.setting(LATE_SETTING), "30")
+
+    def test_foreign(self) -> None:
+        """A web server is lost, and back, like a node of ours."""
+        self.world.nodes.foreign.add(2)
+        self.lose(2)
+        self.assertEqual(self.setting(LOST_SETTING), "20")
+        self.world.nodes.unreachable.clear()
+        self.go_on(2)
+        self.assertEqual(self.setting(LATE_SETTING), "20")
+
+    def test_device(self) -> None:
+        """So is one device of a host that is there."""
+        self.go_on(int(STEADY_SECONDS))
+        self.world.nodes.broken.add(20)
+        self.go_on(AFTER + 20)
+        self.assertEqual(self.setting(LOST_SETTING), "20")
 
     def test_turned_off(self) -> None:
         """0 takes back what was lost, and asks the database for nothing then."""
