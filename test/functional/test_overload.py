@@ -9,7 +9,7 @@ from test.functional.case import FunctionalCase
 from test.functional.cluster import DOMAIN, Cluster, Node, devices, wait_until
 from test.functional.overload import Crowd, Watcher, memory_kib, stalled
 from test.functional.sick_disk import PROGRAM, fall_ill
-from test.functional.tracker_line import TrackerLine, get
+from test.functional.tracker_line import TrackerLine, get, put
 
 PATIENCE_SECONDS = 60.0
 #: Clients who have said half a line, and such as read nothing of what they asked for.
@@ -143,6 +143,11 @@ class SickDisks(FunctionalCase):
         """Its device is set read-only, with the reason in the log; files on it can
         still be read."""
         fall_ill(node, "broken")
+        url = (
+            f"http://{node.address}:{node.ports.storage}/dev{sick}/test-write/test-md5"
+        )
+        with self.assertRaises(OSError):
+            put(url, b"to be flushed")
 
         def status() -> str:
             return next(d for d in devices(line) if d["devid"] == sick)["status"]
