@@ -46,6 +46,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "replication": replicating.replication,
     "fsck": checks.fsck,
     "reap": reaping.reap,
+    "lose": reaping.lose,
     "node_get": rows.node_get,
     "node_put": rows.node_puts,
     "large": rows.large,

@@ -1,11 +1,12 @@
-"""The row about a device that died: how fast its files are queued to be copied anew,
-and what requests notice of it."""
+"""The rows about a device that died, or was away too long: how fast its files are
+queued to be copied anew, and what requests notice of it."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
+from collections.abc import Callable
 
 from bench import scripts
 from bench.exchange import Measured
@@ -27,6 +28,47 @@ POLL_SECONDS = 0.2
 
 def reap(bench: Bench) -> list[Row]:
     """A device dies that has one of two copies of every file."""
+
+    def die(subject: Subject, host: str) -> None:
+        with subject.line() as line:
+            line.ask("set_state", host=host, device=DEAD_DEVICE, state="dead")
+
+    def left(subject: Subject) -> int:
+        return _count(bench, subject, f"file_on where devid = {DEAD_DEVICE}")
+
+    return _queued(bench, "dead", "down", die, left)
+
+
+def lose(bench: Bench) -> list[Row]:
+    """A device that has one of two copies of every file is treated as lost."""
+
+    def be_lost(subject: Subject, host: str) -> None:
+        for name, value in (("lost", DEAD_DEVICE), ("policy", "MultipleHosts(2)")):
+            bench.server.execute(
+                subject.url,
+                f"delete from server_settings where field = 'kobold_{name}'",
+            )
+            bench.server.execute(
+                subject.url,
+                f"insert into server_settings values ('kobold_{name}', '{value}')",
+            )
+
+    def left(subject: Subject) -> int:
+        done = _count(bench, subject, "file_to_replicate")
+        return _count(bench, subject, f"file_on where devid = {DEAD_DEVICE}") - done
+
+    return _queued(bench, "lost", "alive", be_lost, left)
+
+
+def _queued(
+    bench: Bench,
+    word: str,
+    before: str,
+    happen: Callable[[Subject, str], None],
+    left: Callable[[Subject], int],
+) -> list[Row]:
+    """The rows of what happens to a device in the state `before`; `left` says of how
+    many files nothing has come yet."""
     count = min(MAX_FILES, int(FILES_A_SECOND * bench.seconds))
     subject = Subject(bench.server, storages=1, jobs="reap,monitor")
     try:
@@ -36,26 +78,26 @@ def reap(bench: Bench) -> list[Row]:
                 line.store(DOMAIN, f"stored/{number}", b"stored")
             (device,) = devices(line)
             host = device["hostname"]
-            line.ask("create_device", devid=DEAD_DEVICE, hostname=host, state="down")
+            line.ask("create_device", devid=DEAD_DEVICE, hostname=host, state=before)
         limit = _fill(bench, subject, int(device["devid"]), count)
         alone = _ask(bench, subject)
-        with subject.line() as line:
-            line.ask("set_state", host=host, device=DEAD_DEVICE, state="dead")
-        began = _begun(bench, subject, count)
+        happen(subject, host)
+        _wait_left(lambda: left(subject), count - 1)
+        began = time.perf_counter()
         during: list[Measured] = []
         clients = threading.Thread(target=lambda: during.append(_ask(bench, subject)))
         clients.start()
-        _wait_left(bench, subject, 0)
+        _wait_left(lambda: left(subject), 0)
         seconds = time.perf_counter() - began
         clients.join()
     finally:
         subject.stop()
-    what = f"dead device of {count:,} files queued"
+    what = f"{word} device of {count:,} files queued"
     says = "one statement for all of them"
     return [
         Row(what, count / seconds, "files/s", limit, says, fsync="yes"),
         Row(
-            f"get_paths meanwhile, {CLIENTS} clients",
+            f"get_paths meanwhile ({word}), {CLIENTS} clients",
             during[0].rate,
             "requests/s",
             alone.rate,
@@ -83,22 +125,15 @@ def _fill(bench: Bench, subject: Subject, devid: int, count: int) -> float:
     return rate
 
 
-def _left(bench: Bench, subject: Subject) -> int:
-    sql = f"select count(*) from file_on where devid = {DEAD_DEVICE}"
-    ((left,),) = bench.server.execute(subject.url, sql)
-    assert isinstance(left, int)
-    return left
+def _count(bench: Bench, subject: Subject, rows: str) -> int:
+    ((count,),) = bench.server.execute(subject.url, f"select count(*) from {rows}")
+    assert isinstance(count, int)
+    return count
 
 
-def _begun(bench: Bench, subject: Subject, count: int) -> float:
-    """When the first files were queued."""
-    _wait_left(bench, subject, count - 1)
-    return time.perf_counter()
-
-
-def _wait_left(bench: Bench, subject: Subject, most: int) -> None:
+def _wait_left(left: Callable[[], int], most: int) -> None:
     wait_until(
-        lambda: _left(bench, subject) <= most,
+        lambda: left() <= most,
         REAPED_SECONDS,
         f"{most} rows are left",
         POLL_SECONDS,

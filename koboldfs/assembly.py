@@ -32,6 +32,7 @@ from koboldfs.errors import ConfigError, DomainExists, KoboldError
 from koboldfs.interfaces import ITrackerCall
 from koboldfs.job_control import JobControl
 from koboldfs.listening import Doors, address_words
+from koboldfs.model.absence import LOST_AFTER_SETTING
 from koboldfs.model.policy import parse_policy
 from koboldfs.model.view import MIN_FREE_MB, View
 from koboldfs.siblings import Requests, Siblings
@@ -51,6 +52,9 @@ TRACKER_TIMEOUT_SECONDS = 10.0
 TELL_SECONDS = 0.5
 #: On a new database: copies on different hosts before a store is answered.
 NEW_ACK_COPIES = "2"
+#: The same: seconds after which what is away counts as lost. MogileFS's trackers would
+#: not know of it, so on their database an operator has to want it.
+NEW_LOST_AFTER_SECONDS = "3600"
 
 
 @implementer(IPeers)
@@ -268,6 +272,9 @@ class Installation:
         await topology.default_setting("kobold_policy", policy or default)
         await topology.default_setting(
             "kobold_ack_copies", NEW_ACK_COPIES if ours else "1"
+        )
+        await topology.default_setting(
+            LOST_AFTER_SETTING, NEW_LOST_AFTER_SECONDS if ours else "0"
         )
 
     async def _make_domains(self, admin: Admin, live: LiveView) -> None:

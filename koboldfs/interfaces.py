@@ -146,8 +146,11 @@ class ITopology(Interface):
     def create_device(devid: int, hostid: int, status: str) -> Awaitable[None]:
         """A new device. Raises `ExistingDevid`."""
 
-    def update_device(devid: int, values: Mapping[str, Any]) -> Awaitable[None]:
-        """Change columns (status, weight, mb_total, mb_used, mb_asof)."""
+    def update_device(
+        devid: int, values: Mapping[str, Any], status_was: str | None = None
+    ) -> Awaitable[bool]:
+        """Change columns (status, weight, mb_total, mb_used, mb_asof); with
+        `status_was`, only while that is its status. Whether anything was written."""
 
     def create_domain(name: str) -> Awaitable[int]:
         """A new domain; returns its dmid. Raises `DomainExists`."""

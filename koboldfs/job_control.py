@@ -14,13 +14,19 @@ from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.jobs.absence import Absence, AbsenceWalk
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.fsck import FsckWorker
-from koboldfs.jobs.housekeeping import Reaper, RoomRecorder, Sweep
+from koboldfs.jobs.housekeeping import (
+    FailingDevices,
+    Reaper,
+    RoomRecorder,
+    Sweep,
+)
 from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
 from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
-from koboldfs.jobs.worker import Driver, PeriodicWorker
+from koboldfs.jobs.worker import Driver, PeriodicWorker, in_turn
 from koboldfs.model.pacing import Attention
 from koboldfs.siblings import Siblings
 from koboldfs.tracker.ports import IJobControl
@@ -69,6 +75,10 @@ class JobControl:
         sweep = Sweep(topology, files, queues, copies, live, random)
         expire = alone(locks, UPLOADS_LOCK, expiry(queues))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
+        walk = AbsenceWalk(topology, store.tasks, queues, copies, live)
+        room = RoomRecorder(topology, live, clock, time.time)
+        absence = Absence(topology, store.tasks, live, clock)
+        failing = FailingDevices(topology, live)
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live, locks), 0.5),
@@ -81,14 +91,9 @@ class JobControl:
                 0.5,
             ),
             (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
-            (PeriodicWorker("reap", reap), REAP_SECONDS),
+            (PeriodicWorker("reap", in_turn(reap, walk)), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),
-            (
-                PeriodicWorker(
-                    "monitor", RoomRecorder(topology, live, clock, time.time)
-                ),
-                1.0,
-            ),
+            (PeriodicWorker("monitor", in_turn(failing, absence, room)), 1.0),
         ]
         attention = Attention(BACKGROUND_SHARE)
 

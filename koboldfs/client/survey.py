@@ -47,6 +47,8 @@ TEST_WRITE_SECONDS = 15.0
 TEST_WRITE_NAMES = 100
 #: No disk is larger (KiB): a longer number is nonsense.
 MAX_KIB = 2**60
+#: Why a device is failing is told in a sentence.
+MAX_REASON_CHARS = 200
 _LINE = re.compile(r"^(\w+)[ \t]*:[ \t]*(.*?)[ \t\r]*$", re.ASCII | re.MULTILINE)
 _OBSERVED = ("writeable", "readable", "unreachable")
 
@@ -98,12 +100,17 @@ def _report_of_ours(fields: Mapping[str, str], prefix: str, devid: int) -> Devic
     observed = fields.get(f"{prefix}observed", "")
     busy = fields.get(f"{prefix}utilization", "")
     known = re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", busy, re.ASCII)
+    latency = fields.get(f"{prefix}latency", "")
+    told = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", latency, re.ASCII)
+    failing = re.sub("[^ -~]", "?", fields.get(f"{prefix}failing", ""))
     return DeviceReport(
         devid,
         observed if observed in _OBSERVED else "unreachable",
         kib(fields.get(f"{prefix}kib_total", "")),
         kib(fields.get(f"{prefix}kib_used", "")),
         float(busy) if known else None,
+        failing[:MAX_REASON_CHARS],
+        float(latency) if told else None,
     )
 
 

@@ -91,7 +91,7 @@ class Copies:
         """All copies that the policy wants next for a file of that class."""
         view = self.live.view
         policy, mindevcount = self.policy_of(dmid, classid)
-        on = frozenset(devid for devid in devids if not view.is_dead(devid))
+        on = frozenset(filter(view.counts, devids))
         question = Question(view, on, mindevcount, size, frozenset(failed))
         return plan(policy, question, self._random)
 
@@ -102,9 +102,9 @@ class Copies:
 
     def settled(self, dmid: int, classid: int, devids: Collection[int]) -> bool:
         """Whether a file of that class on these devices will want no further copy,
-        whatever hosts come. One on a dead device will."""
+        whatever hosts come. One on a dead or lost device will."""
         view = self.live.view
-        if any(view.is_dead(devid) for devid in devids):
+        if not all(map(view.counts, devids)):
             return False
         policy, mindevcount = self.policy_of(dmid, classid)
         return policy.settled(Question(view, frozenset(devids), mindevcount))

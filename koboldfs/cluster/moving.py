@@ -41,8 +41,8 @@ class Moving:
         `targets` only (None: anywhere). `KEPT` when that would leave it worse off, or
         cannot be done now. Raises `DatabaseFault`."""
         view = self._copies.live.view
-        living = {one for one in located.devids if not view.is_dead(one)}
-        if devid not in living:
+        living = set(filter(view.counts, located.devids))
+        if devid not in located.devids or view.is_dead(devid):
             return MOVED
         if not view.may_delete_from(devid):
             return KEPT
@@ -66,15 +66,17 @@ class Moving:
         """Take one copy away from a file that has too many. `KEPT` when none can be
         spared now. Raises `DatabaseFault`."""
         view = self._copies.live.view
-        living = {one for one in located.devids if not view.is_dead(one)}
+        living = set(filter(view.counts, located.devids))
         spare = [one for one in living if view.may_delete_from(one)]
         hosts = [view.devices[one].hostid for one in living]
 
-        def worth(devid: int) -> tuple[bool, bool, float, int]:
-            """What goes first comes first: draining, beside another, full."""
+        def worth(devid: int) -> tuple[bool, bool, bool, float, int]:
+            """What goes first comes first: draining, beside another, come back late
+            (the others were made in its place), full."""
             device = view.devices[devid]
             alone = hosts.count(device.hostid) == 1
-            return device.status != "drain", alone, view.free_share(devid), devid
+            kept, free = devid not in view.late, view.free_share(devid)
+            return device.status != "drain", alone, kept, free, devid
 
         for devid in sorted(spare, key=worth):
             rest = {one for one in living - {devid} if view.readable(one)}

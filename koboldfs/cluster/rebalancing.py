@@ -237,7 +237,7 @@ class Rebalancing:
         await self._live.refresh()
         device = self._live.view.devices.get(devid)
         if device is not None and device.status == before:
-            await self._topology.update_device(devid, {"status": after})
+            await self._topology.update_device(devid, {"status": after}, before)
             await self._live.refresh()
 
     async def _set(self, values: dict[str, str | None]) -> None:

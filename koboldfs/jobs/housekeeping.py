@@ -5,7 +5,8 @@ reap     the files of a device that was declared dead are queued for replication
 sweep    when a host joins that takes files, every file is looked at once, and those
          whose policy wants a copy there are queued; where it stands is a setting, so
          another tracker, or the next start, goes on from there
-monitor  writes what was observed of the devices' room into the database
+monitor  writes what was observed of the devices' room into the database, and records
+         a device that its own node does not trust any more as read-only
 """
 
 from __future__ import annotations
@@ -187,6 +188,43 @@ def _mentions_all_hosts(policy: Policy) -> bool:
     if isinstance(policy, Union):
         return any(map(_mentions_all_hosts, policy.parts))
     return isinstance(policy, AllHosts)
+
+
+class FailingDevices:
+    """A unit of the job `monitor`."""
+
+    log = Logger()
+
+    def __init__(self, topology: ITopology, live: ILiveView) -> None:
+        self._topology = topology
+        self._live = live
+        #: Failing devices whose state somebody has set already, this tracker or an
+        #: operator. Who sets one alive again all the same is not contradicted.
+        self._judged: set[int] = set()
+
+    async def __call__(self) -> bool:
+        """Set every device read-only that is alive and failing, once."""
+        view = self._live.view
+        failing = {
+            devid: seen.failing
+            for devid, seen in view.health.devices.items()
+            if seen.failing and devid in view.devices
+        }
+        self._judged &= set(failing)
+        for devid in sorted(set(failing) - self._judged):
+            if view.devices[devid].status == "alive":
+                values = {"status": "readonly"}
+                if await self._topology.update_device(devid, values, "alive"):
+                    place = view.place(devid)
+                    self.log.error(
+                        "device {devid} of host {host} is set read-only: {reason}",
+                        devid=devid,
+                        host=place.host.name if place else "?",
+                        reason=failing[devid],
+                    )
+                await self._live.refresh()
+            self._judged.add(devid)
+        return False
 
 
 class RoomRecorder:

@@ -403,3 +403,12 @@ class PeriodicWorker:
 
     async def stop(self) -> None:
         """Units are short; there is nothing to wait for."""
+
+
+def in_turn(*units: Callable[[], Awaitable[bool]]) -> Callable[[], Awaitable[bool]]:
+    """One unit of work that is one of each of these, in this order."""
+
+    async def unit() -> bool:
+        return any([await one() for one in units])
+
+    return unit

@@ -129,6 +129,8 @@ def steps_over(facts: Facts, url: str) -> Iterator[Step]:
             yield Step("", _node(host))
     yield Step("When no tracker of MogileFS runs any more, promise two copies:")
     yield Step("", "koboldfs admin settings set kobold_ack_copies 2")
+    yield Step("and have files copied elsewhere when a host stays away for an hour:")
+    yield Step("", "koboldfs admin settings set kobold_lost_after_seconds 3600")
     yield Step("Look for files that lack copies, and mend them:")
     yield Step("", "koboldfs fsck start")
 

@@ -304,13 +304,19 @@ class CopyStat:
 
 @frozen
 class DeviceReport:
-    """What was observed of a device. Sizes in KiB; utilization in percent."""
+    """What was observed of a device. Sizes in KiB; utilization in percent.
+
+    `failing`: why its node does not trust the disk any more (empty: it does).
+    `latency_seconds`: the longest that anything lately took on it, or takes.
+    """
 
     devid: int
     observed: str
     kib_total: int | None = None
     kib_used: int | None = None
     utilization: float | None = None
+    failing: str = ""
+    latency_seconds: float | None = None
 
 
 @frozen

@@ -15,10 +15,25 @@ MULTIPLE = 3
 
 
 def weighted_order(devids: Iterable[int], view: View, random: Random) -> list[int]:
-    """The emptiest of the devices in random order, emptier ones likelier first.
+    """The emptiest of the devices in random order, emptier ones likelier first; after
+    all of them the slow ones, likewise.
 
     A device that is full, or of whose room nothing is known, is left out.
     """
+    slow = view.health.slow
+    if slow:
+        devids = list(devids)
+        quick = [devid for devid in devids if devid not in slow]
+        if quick and len(quick) < len(devids):
+            late = [devid for devid in devids if devid in slow]
+            return [
+                *_by_room(quick, view, random),
+                *_by_room(late, view, random),
+            ]
+    return _by_room(devids, view, random)
+
+
+def _by_room(devids: Iterable[int], view: View, random: Random) -> list[int]:
     shares = {devid: view.free_share(devid) for devid in devids}
     emptiest = sorted(
         (devid for devid in shares if shares[devid] > 0), key=lambda d: -shares[d]
@@ -46,7 +61,8 @@ def spread(devids: Iterable[int], view: View, count: int) -> list[int]:
 
 
 def reading_order(devids: Collection[int], view: View, random: Random) -> list[int]:
-    """The readable copies, best first; those on draining devices come last.
+    """The readable copies, best first; after those those on draining devices, and last
+    those on slow ones.
 
     A device is likelier to come first the higher its weight (0 counts as 100) and the
     less busy it was when last seen.
@@ -55,6 +71,7 @@ def reading_order(devids: Collection[int], view: View, random: Random) -> list[i
         return [devid for devid in devids if view.readable(devid)]
     ordinary: list[tuple[float, int]] = []
     draining: list[tuple[float, int]] = []
+    slow: list[tuple[float, int]] = []
     for devid in devids:
         if not view.readable(devid):
             continue
@@ -63,5 +80,8 @@ def reading_order(devids: Collection[int], view: View, random: Random) -> list[i
         busy = seen.utilization if seen and seen.utilization is not None else 0.0
         weight = (device.weight or 100) * (102.0 - min(busy, 100.0))
         draw = (random.expovariate(weight), devid)
-        (draining if device.status == "drain" else ordinary).append(draw)
-    return [d for _, d in sorted(ordinary)] + [d for _, d in sorted(draining)]
+        if devid in view.health.slow:
+            slow.append(draw)
+        else:
+            (draining if device.status == "drain" else ordinary).append(draw)
+    return [d for some in (ordinary, draining, slow) for _, d in sorted(some)]

@@ -35,8 +35,8 @@ MAX_POLICY_DEPTH = 4
 class Question:
     """What a policy is asked about one file.
 
-    `on`: the devices that hold it, without dead ones. `failed`: devices that could
-    not take it in this run. `size_bytes` decides which devices have room.
+    `on`: the devices that hold it, without dead and lost ones. `failed`: devices that
+    could not take it in this run. `size_bytes` decides which devices have room.
     """
 
     view: View
@@ -127,7 +127,7 @@ class MultipleHosts:
         if len(hosts) > wanted or devices > wanted:
             return Verdict(TOO_MANY)
         total_hosts = len(question.wanting_hosts())
-        living = sum(not view.is_dead(devid) for devid in view.devices)
+        living = sum(map(view.counts, view.devices))
         if (
             len(hosts) == wanted
             or (len(hosts) >= total_hosts and devices >= wanted)
@@ -170,7 +170,7 @@ class MultipleDevices:
         wanted = self.copies(question)
         if devices > wanted:
             return Verdict(TOO_MANY)
-        living = sum(not view.is_dead(devid) for devid in view.devices)
+        living = sum(map(view.counts, view.devices))
         if devices == wanted or (devices >= 2 and devices == living):
             return Verdict(SATISFIED)
         # Any device will do, but one on a host without a copy is worth more.

@@ -6,6 +6,7 @@ this tracker has observed (health), and answers every question of the form "may 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
@@ -25,20 +26,34 @@ from koboldfs.model.entities import (
     StorageClass,
     Topology,
 )
+from koboldfs.model.latency import slow_devices
 
 DEFAULT_MINDEVCOUNT = 2
 #: Devices with less room than this take no new files (MB); MogileFS's default is 100.
 MIN_FREE_MB = 100
 #: Default classes that have no row are made once, for so many domains.
 REMEMBERED_CLASSES = 256
+#: The devices that were away too long, and those of them that came back (`absence`).
+LOST_SETTING, LATE_SETTING = "kobold_lost", "kobold_late"
+
+
+def device_numbers(text: str) -> frozenset[int]:
+    """The device numbers that a setting lists; other words are passed over."""
+    words = re.findall(r"(?<!\S)[0-9]{1,9}(?!\S)", text, re.ASCII)
+    return frozenset(map(int, words))
 
 
 @frozen
 class Health:
-    """What this tracker has seen, by hostid and by devid."""
+    """What this tracker has seen, by hostid and by devid; `slow` devices follow."""
 
     hosts: Mapping[int, HostReport] = field(factory=dict)
     devices: Mapping[int, DeviceReport] = field(factory=dict)
+    slow: frozenset[int] = field(init=False)
+
+    @slow.default
+    def _slow(self) -> frozenset[int]:
+        return slow_devices(self.devices)
 
     def with_report(self, report: HostReport) -> Health:
         """This health with `report` in place of what was known of its host."""
@@ -60,20 +75,28 @@ class View:
     settings: Mapping[str, str] = field(factory=dict)
     health: Health = field(factory=Health)
     min_free_mb: int = MIN_FREE_MB
+    #: Devices whose copies count as none because they were away too long; and those
+    #: that were so, are back, and are being freed of what is too much.
+    lost: frozenset[int] = frozenset()
+    late: frozenset[int] = frozenset()
 
     @classmethod
     def of(
         cls, topology: Topology, health: Health, min_free_mb: int = MIN_FREE_MB
     ) -> View:
         """The picture of a topology as read, and of a health as observed."""
+        settings = dict(topology.settings)
+        lost = device_numbers(settings.get(LOST_SETTING, ""))
         return cls(
             hosts={host.hostid: host for host in topology.hosts},
             devices={device.devid: device for device in topology.devices},
             domains={domain.name: domain for domain in topology.domains},
             classes={(one.dmid, one.classid): one for one in topology.classes},
-            settings=dict(topology.settings),
+            settings=settings,
             health=health,
             min_free_mb=min_free_mb,
+            lost=lost,
+            late=device_numbers(settings.get(LATE_SETTING, "")) - lost,
         )
 
     # --- names
@@ -151,11 +174,13 @@ class View:
         )
 
     def wants_files(self, devid: int) -> bool:
-        """Whether the operator lets the device have new files (it may be away)."""
+        """Whether the device is to have new files: the operator lets it, and it was
+        not away so long that it counts as lost (it may be away for less)."""
         device = self.devices.get(devid)
         host = self.hosts.get(device.hostid) if device else None
         return (
             device is not None
+            and devid not in self.lost
             and host is not None
             and device.status == "alive"
             and host.status == "alive"
@@ -169,9 +194,15 @@ class View:
         return free is None or (free >= self.min_free_mb and free * 2**20 > size_bytes)
 
     def is_dead(self, devid: int) -> bool:
-        """Whether the device's files are considered lost (or it is unknown)."""
+        """Whether the device's files are gone by the operator's word (or it is
+        unknown): what is recorded of them may be forgotten."""
         device = self.devices.get(devid)
         return device is None or device.status == "dead"
+
+    def counts(self, devid: int) -> bool:
+        """Whether a copy recorded on the device counts as one: not if the device is
+        dead, nor while it is lost. The latter's are not forgotten."""
+        return devid not in self.lost and not self.is_dead(devid)
 
     def free_mb(self, devid: int) -> int | None:
         """Free room in MB as last observed, else as the database has it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import frozen
@@ -16,11 +17,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull
+from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull, NoDevice
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, CopyStat
 from koboldfs.storage.batch import FlushFailed, SmallFile, SmallWrites
 from koboldfs.storage.devices import Device, DeviceFolders
-from koboldfs.storage.digests import Checksums, digest_file
+from koboldfs.storage.digests import Checksums, ReadFailed, digest_file
 from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName
 from koboldfs.storage.move import move_file
@@ -231,6 +232,13 @@ class Copies:
 
     # --- reading
 
+    def failed_read(self, target: Target, error: OSError) -> None:
+        """The disk failed to read a file that it has: see
+        `DeviceFolders.read_failed`."""
+        with suppress(DeviceUnavailable, NoDevice):
+            device = self.folders.reading(target.devid)
+            self.folders.read_failed(device, target.relative, error)
+
     def cached(self, target: Target, limit: int) -> Opened | None:
         """What needs no disk: see `IDiskCache.read_cached`. Raises like `open`."""
         device = self.folders.reading(target.devid)
@@ -250,6 +258,7 @@ class Copies:
         try:
             return await self._in_time(opening, ANSWER_SECONDS, device)
         except OSError as error:
+            self.folders.read_failed(device, target.relative, error)
             raise fault(error, f"dev{device.devid}") from error
 
     def _opening(
@@ -315,15 +324,15 @@ class Copies:
         takes as long as the file is, or raises `DeviceUnavailable` after `seconds`."""
         device = self.folders.reading(target.devid)
         lane: LaneName = "background" if background else "digest"
-        found = await self._ask(
-            device,
-            lane,
-            self._digest,
-            device,
-            target.relative,
-            hashtype,
-            seconds=seconds,
-        )
+        path = target.relative
+        try:
+            found = await self._ask(
+                device, lane, self._digest, device, path, hashtype, seconds=seconds
+            )
+        except ReadFailed as error:
+            if isinstance(error.__cause__, OSError):
+                self.failed_read(target, error.__cause__)
+            raise
         if found is None:
             return None
         checksum, stat = found

@@ -18,13 +18,14 @@ is one no more has lost its disk, too. All of this is looked at every couple of 
 
 from __future__ import annotations
 
+import errno
 import json
 import os.path
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -51,6 +52,11 @@ MEMORY_VERSION = 1
 #: What is in every folder soon, whether files are or not: a new file system's own, what
 #: any storage node writes by itself, and what a tracker's monitor does.
 _SOON_THERE = frozenset({"lost+found", OWN_FOLDER, "usage", "test-write"})
+#: So many files that the disk could not read make it one that is not trusted: one or
+#: two are bad spots, which every disk gets.
+UNREADABLE_FILES = 3
+#: What a disk says, or its file system, that is broken (and not full, or forbidden).
+BROKEN_ERRNOS = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG})
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -60,7 +66,8 @@ class Device:
 
     `trouble` says why it cannot be read now (empty: it can); `refusal` why it takes no
     writes. `distrusted` stays until the process ends: a flush failed, and nobody knows
-    what else the disk has dropped. `utilization` in percent.
+    what else the disk has dropped, or it could not read several files. `unwritable`:
+    why its tests have failed for some time. `utilization` in percent.
     """
 
     devid: int
@@ -68,6 +75,10 @@ class Device:
     trouble: str = "not looked at yet"
     refusal: str = "not tested yet"
     distrusted: str = ""
+    unwritable: str = ""
+    failed_tests: int = 0
+    #: Files that the disk failed to read, see `UNREADABLE_FILES`.
+    unread: set[str] = field(factory=set)
     marker: Marker | None = None
     #: Device and inode numbers of the folder, when it was last found to be right.
     identity: tuple[int, int] = (0, 0)
@@ -78,6 +89,11 @@ class Device:
     tested_at: float | None = None
     testing_since: float | None = None
     written_at: float | None = None
+
+    @property
+    def failing(self) -> str:
+        """Why an operator should look at the disk; empty when there is no reason."""
+        return self.distrusted or self.unwritable
 
     @property
     def observed(self) -> str:
@@ -295,6 +311,15 @@ class DeviceFolders:
                 devid=device.devid,
                 reason=reason,
             )
+
+    def read_failed(self, device: Device, relative: str, error: OSError) -> None:
+        """The disk failed to read a file. Several of them, and it is distrusted."""
+        if error.errno not in BROKEN_ERRNOS or device.distrusted:
+            return
+        device.unread.add(relative)
+        if len(device.unread) >= UNREADABLE_FILES:
+            count, said = len(device.unread), error.strerror
+            self.distrust(device, f"{count} files could not be read ({said})")
 
     def hear_distrust(self, devid: int, reason: str) -> None:
         """Another process of this node found the device's disk unreliable."""

@@ -420,6 +420,7 @@ class Exchange(Replies):
             if not self.ruined:
                 channel.cut()  # the reactor will notice, too
         except OSError as error:
+            self._door.copies.failed_read(target, error)
             raise BodyBroken("the disk failed to read the file") from error
         finally:
             self._body = None

@@ -35,6 +35,11 @@ LANE_THREADS: dict[str, int] = {
 }
 #: How long the end of the service waits for all threads to end their work (seconds).
 STOP_SECONDS = 2.0
+#: What a piece of work took is told of for so long (seconds): longer than the time
+#: between two tests of a device, so that a slow disk is known all the time.
+LATENCY_WINDOW_SECONDS = 40.0
+#: The lanes whose pieces are short: a digest takes as long as its file.
+_SHORT = ("read", "write", "batch", "check")
 
 
 class ILanes(Interface):
@@ -47,6 +52,10 @@ class ILanes(Interface):
         no deadline here: whoever must not wait for ever sets one. Fails with
         `OSError` when the system has no thread for it."""
 
+    def latency_seconds(devid: int) -> float:
+        """The longest that any piece of short work on the device took lately, or has
+        been taking until now."""
+
     def stop() -> None:
         """End the threads when they have done what is queued."""
 
@@ -56,6 +65,23 @@ class _Lane:
     queue: SimpleQueue[Any] = field(factory=SimpleQueue)
     threads: list[threading.Thread] = field(factory=list)
     waiting: int = 0
+    #: By thread, since when it is at its work; and when the longest of late ended, and
+    #: how long it took. Threads write these, each by itself.
+    begun: dict[int, float] = field(factory=dict)
+    longest: tuple[float, float] = (0.0, 0.0)
+
+    def latency_seconds(self, now: float) -> float:
+        """See `ILanes`."""
+        ended, took = self.longest
+        if ended < now - LATENCY_WINDOW_SECONDS:
+            took = 0.0
+        return max([took, *(now - since for since in list(self.begun.values()))])
+
+    def note(self, began: float, now: float) -> None:
+        """A piece of work has ended."""
+        ended, took = self.longest
+        if now - began >= took or ended < now - LATENCY_WINDOW_SECONDS:
+            self.longest = now, now - began
 
 
 @implementer(ILanes)
@@ -100,15 +126,19 @@ class ThreadLanes:
         lane.threads.append(thread)
 
     def _work(self, queue: SimpleQueue[Any]) -> None:
+        thread = threading.get_ident()
         while True:
             job = queue.get()
             if job is None:
                 return
             result, lane, work, arguments = job
+            began = lane.begun[thread] = time.monotonic()
             try:
                 outcome = work(*arguments)
             except BaseException as error:
                 outcome = Failure(error)
+            lane.note(began, time.monotonic())
+            del lane.begun[thread]
             self._ready.append((lane, result, outcome))
             # The flag is cleared before the queue is emptied, so a result that is
             # appended while the flag is set is seen by the wake-up under way.
@@ -123,6 +153,12 @@ class ThreadLanes:
             lane, result, outcome = self._ready.popleft()
             lane.waiting -= 1
             result.callback(outcome)
+
+    def latency_seconds(self, devid: int) -> float:
+        """See `ILanes`."""
+        now = time.monotonic()
+        lanes = (self._lanes.get((devid, lane)) for lane in _SHORT)
+        return max((one.latency_seconds(now) for one in lanes if one), default=0.0)
 
     def stop(self) -> None:
         """See `ILanes`. A thread that hangs in a disk is left behind."""

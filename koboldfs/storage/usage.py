@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import KoboldError
-from koboldfs.storage.devices import Device, DeviceFolders
+from koboldfs.storage.devices import BROKEN_ERRNOS, Device, DeviceFolders
 from koboldfs.storage.disk import (
     TEMPORARY_FOLDER,
     FileStat,
@@ -45,6 +45,9 @@ CHECK_SECONDS = 2.0
 CHECK_DEADLINE_SECONDS = 10.0
 #: How often a device is written to in order to know that it can be (seconds).
 TEST_SECONDS = 15.0
+#: So many such tests in a row that fail because the disk is broken, and whoever looks
+#: is told that the device is failing: half a minute is no hiccup.
+FAILED_TESTS = 3
 #: As often, ``devN/usage`` is written (seconds); MogileFS does the same.
 USAGE_SECONDS = 10.0
 #: The device number under which the docroot itself has a lane; no device has it.
@@ -192,12 +195,15 @@ class Watch:
             return
         device.testing_since = now
         try:
-            reason = await self._lanes.run(
+            reason, broken = await self._lanes.run(
                 device.devid, "write", try_writing, self._disk, device, self._fsync
             )
         finally:
             device.testing_since = None
         self._refuse(device, reason)
+        device.failed_tests = device.failed_tests + 1 if broken else 0
+        lasting = device.failed_tests >= FAILED_TESTS
+        device.unwritable = reason if lasting else ""
 
     def _refuse(self, device: Device, reason: str) -> None:
         if reason and reason != device.refusal:
@@ -261,8 +267,9 @@ def write_usage(disk: IDisk, device: Device) -> None:
             return
 
 
-def try_writing(disk: IDisk, device: Device, fsync: bool) -> str:
-    """Write, flush and remove a small file; why that failed, or the empty text."""
+def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:
+    """Write, flush and remove a small file; why that failed, or the empty text, and
+    whether the disk said that it is broken. Blocks."""
     temporary = TemporaryFile(disk, device.path)
     try:
         temporary.open()
@@ -270,12 +277,13 @@ def try_writing(disk: IDisk, device: Device, fsync: bool) -> str:
         if fsync:
             disk.sync([temporary.fd])
     except OSError as error:
-        return str(fault(error, "a test write failed"))
+        broken = error.errno in BROKEN_ERRNOS
+        return str(fault(error, "a test write failed")), broken
     except KoboldError as error:
-        return error.message
+        return error.message, False
     finally:
         temporary.discard()
-    return ""
+    return "", False
 
 
 def _diskstats_row(device: int) -> list[str] | None:

@@ -79,6 +79,10 @@ class Verbs:
             )
             fields[f"dev{number}_kib_used"] = None if space is None else space.kib_used
             fields[f"dev{number}_utilization"] = None if busy is None else f"{busy:.2f}"
+            latency = self._copies.lanes.latency_seconds(device.devid)
+            fields[f"dev{number}_latency"] = f"{latency:.3f}"
+            if device.failing:
+                fields[f"dev{number}_failing"] = device.failing
         return fields
 
     async def _stat(self, request: Request) -> dict[str, Any]:

@@ -115,6 +115,11 @@ class TopologyStatements:
         self.device = tongue.phrase(
             select(device.c.devid).where(device.c.devid == bindparam("devid"))
         )
+        self.lock_device = tongue.phrase(
+            select(device.c.status)
+            .where(device.c.devid == bindparam("devid"))
+            .with_for_update()
+        )
         self.drop_host = tongue.phrase(
             host.delete().where(host.c.hostid == bindparam("hostid"))
         )

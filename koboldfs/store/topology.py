@@ -55,10 +55,12 @@ class SmallTables:
         steps = change.create_device
         return self._database.write_once("create_device", steps, devid, hostid, status)
 
-    def update_device(self, devid: int, values: Mapping[str, Any]) -> Awaitable[None]:
+    def update_device(
+        self, devid: int, values: Mapping[str, Any], status_was: str | None = None
+    ) -> Awaitable[bool]:
         """See `ITopology.update_device`."""
-        steps = change.update_device
-        return self._database.write("update_device", steps, devid, dict(values))
+        steps, given = change.update_device, dict(values)
+        return self._database.write("update_device", steps, devid, given, status_was)
 
     def create_domain(self, name: str) -> Awaitable[int]:
         """See `ITopology.create_domain`."""

@@ -182,16 +182,25 @@ def create_device(sql: Statements, devid: int, hostid: int, status: str) -> Step
 
 
 def update_device(
-    sql: Statements, devid: int, values: Mapping[str, Any]
-) -> Steps[None]:
-    """Change columns; only what others must act upon is announced to them."""
+    sql: Statements,
+    devid: int,
+    values: Mapping[str, Any],
+    status_was: str | None = None,
+) -> Steps[bool]:
+    """Change columns, if the status is what it is said to be; only what others must
+    act upon is announced to them. Whether anything was written."""
     if not values:
-        return
+        return False
     unknown = set(values) - set(device.c.keys()) | {"devid"} & set(values)
     if unknown:
         raise ValueRefused(f"A device has no {min(unknown)} to set")
+    if status_was is not None:
+        reply = yield sql.lock_device(devid=devid)
+        if not reply.rows or reply.rows[0][0] != status_was:
+            return False
     notice = None if set(values) <= _MEASURED else sql.notice()
     yield quiet(_update(sql, device, values, devid=devid), notice)
+    return True
 
 
 def create_domain(sql: Statements, name: str) -> Steps[int]:

@@ -60,6 +60,9 @@ MAX_WAITING_REQUESTS = 128
 MAX_WAITING_BYTES = 256 * 1024
 #: A connection gives way to others after so many requests that did not have to wait.
 REQUESTS_PER_TURN = 64
+#: Or after so long (seconds): some requests take a millisecond, and a hundred clients
+#: may have sent thousands of them.
+TURN_SECONDS = 0.002
 #: So many requests of a connection are under way at once.
 MAX_TOGETHER = 64
 #: Replies are gathered while a turn lasts, up to this size (bytes).
@@ -201,12 +204,13 @@ class TrackerProtocol(Protocol):
 
     def _take_turn(self) -> None:
         """Begin requests until one has to wait, or others should have their turn."""
-        turns = REQUESTS_PER_TURN
+        turns, clock = REQUESTS_PER_TURN, self._door.clock
+        until = clock.seconds() + TURN_SECONDS
         while self._waiting and not self._blocked and self._may_begin():
             if self._next_turn is not None:
                 break
-            if turns == 0:
-                self._next_turn = self._door.clock.callLater(0, self._turn_again)
+            if turns == 0 or clock.seconds() > until:
+                self._next_turn = clock.callLater(0, self._turn_again)
                 break
             turns -= 1
             self._begin()

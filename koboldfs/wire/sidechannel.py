@@ -18,7 +18,8 @@ holds up nobody:
     hello                                             version cluster host fsync
     usage                                             devices, and for each i:
                                                       dev<i>_devid _observed _kib_total
-                                                      _kib_used _utilization
+                                                      _kib_used _utilization (percent)
+                                                      _latency (seconds) [_failing]
     stat    devid fid                                 size [checksum]  (-1: not there)
     stats   devid fids                                sizes checksums
     digest  devid fid type                            checksum | missing=1

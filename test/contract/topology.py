@@ -134,6 +134,35 @@ class TopologyContract(StoreContract):
             (await topology.load()).devices, (Device(3, hostid, "drain", 7, 900, 6),)
         )
 
+    async def test_device_of_that_status(self) -> None:
+        """A change that is for a device of one status leaves one of another alone."""
+        topology = self.store.topology
+        hostid = await topology.create_host("one", ALIVE)
+        await topology.create_device(3, hostid, "alive")
+        update, readonly = topology.update_device, {"status": "readonly"}
+        self.assertTrue(await update(3, readonly, "alive"))
+        self.assertFalse(await update(3, {"status": "dead"}, "alive"))
+        self.assertFalse(await update(4, readonly, "alive"))
+        self.assertFalse(await update(3, {}, "readonly"))
+        self.assertTrue(await update(3, {"weight": 5}))
+        self.assertEqual(
+            (await topology.load()).devices, (Device(3, hostid, "readonly", 5),)
+        )
+
+    async def test_status_race(self) -> None:
+        """Of all who change a device of one status to another, one does."""
+        other = (await self.another()).topology
+        hostid = await self.store.topology.create_host("one", ALIVE)
+        await self.store.topology.create_device(3, hostid, "alive")
+        answers = await self.together(
+            *(
+                one.update_device(3, {"status": word}, "alive")
+                for word in ("readonly", "down")
+                for one in (self.store.topology, other)
+            )
+        )
+        self.assertEqual(answers.count(True), 1)
+
     # --- domains and classes
 
     async def test_domains(self) -> None:

@@ -231,13 +231,16 @@ class MemoryDatabase:
         devices = (*self.topology.devices, Device(devid, hostid, status))
         self.topology = evolve(self.topology, devices=devices)
 
-    async def update_device(self, devid: int, values: Mapping[str, Any]) -> None:
-        """See `ITopology`."""
+    async def update_device(
+        self, devid: int, values: Mapping[str, Any], status_was: str | None = None
+    ) -> bool:
+        """See `ITopology`; nobody else changes a status here."""
         devices = (
             evolve(device, **values) if device.devid == devid else device
             for device in self.topology.devices
         )
         self.topology = evolve(self.topology, devices=tuple(devices))
+        return True
 
     async def create_domain(self, name: str) -> int:
         """See `ITopology`."""

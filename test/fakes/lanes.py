@@ -13,13 +13,20 @@ from koboldfs.storage.lanes import ILanes, LaneName
 
 @implementer(ILanes)
 class InlineLanes:
-    """Everything runs at once, in the caller's thread."""
+    """Everything runs at once, in the caller's thread; `latencies` are as they are."""
+
+    def __init__(self) -> None:
+        self.latencies: dict[int, float] = {}
 
     def run(
         self, devid: int, lane: LaneName, work: Callable[..., Any], *arguments: Any
     ) -> Deferred[Any]:
         """See `ILanes`."""
         return maybeDeferred(work, *arguments)
+
+    def latency_seconds(self, devid: int) -> float:
+        """See `ILanes`."""
+        return self.latencies.get(devid, 0.0)
 
     def stop(self) -> None:
         """See `ILanes`."""
@@ -30,6 +37,7 @@ class HeldLanes:
     """Everything waits in `jobs` until the test calls `step` or `run_all`."""
 
     def __init__(self) -> None:
+        self.latencies: dict[int, float] = {}
         self.jobs: list[tuple[str, Deferred[Any], Callable[..., Any], Any]] = []
 
     def run(
@@ -49,6 +57,10 @@ class HeldLanes:
         """Do jobs until there are none."""
         while self.jobs:
             self.step()
+
+    def latency_seconds(self, devid: int) -> float:
+        """See `ILanes`."""
+        return self.latencies.get(devid, 0.0)
 
     def stop(self) -> None:
         """See `ILanes`."""

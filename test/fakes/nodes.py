@@ -65,6 +65,8 @@ class MemoryNodes:
     foreign: set[int] = field(factory=set)
     broken: set[int] = field(factory=set)
     readonly: set[int] = field(factory=set)
+    #: Why a node does not trust a disk of its own.
+    distrusted: dict[int, str] = field(factory=dict)
     slow: dict[int, float] = field(factory=dict)
     failing: dict[str, list[Exception]] = field(factory=dict)
     kib_total: dict[int, int] = field(factory=dict)
@@ -231,6 +233,7 @@ class MemoryNodes:
             kib_total=self.kib_total.get(devid, KIB_TOTAL),
             kib_used=used // 1024,
             utilization=0.0,
+            failing=self.distrusted.get(devid, ""),
         )
 
 

@@ -89,16 +89,21 @@ class TopologyCalls:
             raise errors.ExistingDevid()
         self.tables.devices[devid] = Device(devid, hostid, status)
 
-    async def update_device(self, devid: int, values: Mapping[str, Any]) -> None:
+    async def update_device(
+        self, devid: int, values: Mapping[str, Any], status_was: str | None = None
+    ) -> bool:
         """See `ITopology`."""
         await self.enter("update_device", devid, dict(values))
         values = dict(values)
-        if devid not in self.tables.devices:
-            return
+        device = self.tables.devices.get(devid)
+        if status_was is not None and (device is None or device.status != status_was):
+            return False
+        if device is None or not values:
+            return bool(values)
         if "mb_asof" in values:
             self.tables.mb_asof[devid] = values.pop("mb_asof")
-        device = self.tables.devices[devid]
         self.tables.devices[devid] = evolve(device, **values)
+        return True
 
     # --- domains and classes
 

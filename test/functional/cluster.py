@@ -104,6 +104,8 @@ class Node:
     arguments: list[str] = field(factory=list)
     is_tracker: bool = True
     is_storage: bool = True
+    #: What Python runs.
+    program: Sequence[str] = TWISTD
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -138,7 +140,7 @@ class Node:
         identity = [f"--host-name={self.name}", f"--host-ip={self.address}"]
         quiet = ["--nodaemon", "--pidfile=", f"--logfile={self.log}"]
         mine = [*roles, *identity, *listen, *self.arguments]
-        return [sys.executable, *TWISTD, *quiet, "koboldfs", *mine]
+        return [sys.executable, *self.program, *quiet, "koboldfs", *mine]
 
     def start(self) -> None:
         """Start the process, in its folder; it is not waited for."""
@@ -217,6 +219,8 @@ class Cluster:
     database: str = "sqlite"
     arguments: tuple[str, ...] = ()
     settings: dict[str, str] = field(factory=dict)
+    #: What runs on a node of that number in place of twistd.
+    programs: dict[int, Sequence[str]] = field(factory=dict)
     folder: Path = field(
         factory=lambda: Path(tempfile.mkdtemp(prefix="koboldfs-cluster-"))
     )
@@ -259,6 +263,7 @@ class Cluster:
             arguments.append(f"--join={first.address}:{self.ports.tracker}")
         arguments += self.arguments
         node = Node(number, folder, self.ports, arguments, is_tracker)
+        node.program = self.programs.get(number, TWISTD)
         self.nodes.append(node)
         return node
 

@@ -88,9 +88,14 @@ class TrackerLine:
 
     # --- whole files, as a client library does it
 
-    def store(self, domain: str, key: str | bytes, content: bytes) -> None:
-        """create_open, PUT to the first path that takes it, create_close."""
-        opened = self.ask("create_open", domain=domain, key=key, multi_dest=1, fid=0)
+    def store(
+        self, domain: str, key: str | bytes, content: bytes, **arguments: object
+    ) -> None:
+        """create_open (with these arguments, too), PUT to the first path that takes
+        it, create_close."""
+        opened = self.ask(
+            "create_open", domain=domain, key=key, multi_dest=1, fid=0, **arguments
+        )
         refusal: OSError | None = None
         for number in range(1, int(opened["dev_count"]) + 1):
             path = opened[f"path_{number}"]

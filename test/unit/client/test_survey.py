@@ -6,6 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.client.survey import (
+    MAX_REASON_CHARS,
     SURVEY_SECONDS,
     TEST_WRITE_SECONDS,
     kib,
@@ -60,6 +61,13 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(
                 reports_of_ours(fields, [8, 9]), {8: DeviceReport(8, "readable", 10)}
             )
+        fields = {"devices": "1", "dev1_devid": "1", "dev1_observed": "readable"}
+        told = fields | {"dev1_latency": "2.500", "dev1_failing": "a flush\nfailed"}
+        wanted = DeviceReport(1, "readable", None, None, None, "a flush?failed", 2.5)
+        self.assertEqual(reports_of_ours(told, [1]), {1: wanted})
+        odd = fields | {"dev1_latency": "-1", "dev1_failing": "x" * 1000}
+        wanted = DeviceReport(1, "readable", failing="x" * MAX_REASON_CHARS)
+        self.assertEqual(reports_of_ours(odd, [1]), {1: wanted})
         fields = {"devices": "9" * 18, "dev0_devid": "1", "dev0_observed": "fine"}
         self.assertEqual(
             reports_of_ours(fields, [1]), {1: DeviceReport(1, "unreachable")}

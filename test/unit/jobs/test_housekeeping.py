@@ -14,6 +14,7 @@ from koboldfs.jobs.housekeeping import (
     SWEEP_FID,
     SWEEP_GOAL,
     SWEEP_SEEN,
+    FailingDevices,
     Reaper,
     RoomRecorder,
     Sweep,
@@ -402,3 +403,63 @@ class Room(WorldCase):
         self.world.look()
         self.run_now(self.record())
         self.assertEqual(set(self.world.tables.mb_asof), {20})
+
+
+class Failing(WorldCase):
+    """`FailingDevices`."""
+
+    def setUp(self) -> None:
+        """Two trackers on three hosts, one of which does not trust its disk."""
+        self.world = World.of(3)
+        self.jobs = [self.tracker(), self.tracker()]
+
+    def tracker(self) -> FailingDevices:
+        """The job of one more."""
+        return FailingDevices(self.world.store, self.world.live)
+
+    def look(self, failing: str = "a flush failed") -> str:
+        """The status of device 20 after both have looked."""
+        if failing:
+            self.world.nodes.distrusted[20] = failing
+        else:
+            self.world.nodes.distrusted.clear()
+        self.world.look()
+        for job in self.jobs:
+            self.assertIs(self.run_now(job()), False)
+        status: str = self.world.tables.devices[20].status
+        return status
+
+    def operator(self, status: str) -> None:
+        """The operator's word."""
+        self.run_now(self.world.store.update_device(20, {"status": status}))
+        self.world.look()
+
+    def test_readonly(self) -> None:
+        """A failing device is set read-only, by one of the trackers; it stays so."""
+        self.assertEqual(self.look(), "readonly")
+        self.assertEqual(len(self.world.called("update_device")), 1)
+        self.assertEqual(self.look(""), "readonly")
+        self.assertFalse(self.world.live.view.may_receive(20))
+
+    def test_operators_word(self) -> None:
+        """An operator who sets it alive is not contradicted while it is the same
+        trouble; only when it fails anew."""
+        self.look()
+        self.operator("alive")
+        self.assertEqual(self.look(), "alive")
+        self.assertEqual(self.look(""), "alive")
+        self.assertEqual(self.look(), "readonly")
+
+    def test_other_states(self) -> None:
+        """One that the operator has set to something else stays so."""
+        for status in ("drain", "down", "dead", "readonly"):
+            self.operator(status)
+            self.assertEqual(self.look(), status)
+
+    def test_at_the_same_time(self) -> None:
+        """The operator is faster than a tracker that does not know it yet."""
+        self.world.nodes.distrusted[20] = "a flush failed"
+        self.world.look()
+        self.run_now(self.world.store.update_device(20, {"status": "dead"}))
+        self.run_now(self.jobs[0]())
+        self.assertEqual(self.world.tables.devices[20].status, "dead")

@@ -13,6 +13,7 @@ from koboldfs.jobs.worker import (
     IWorker,
     PeriodicWorker,
     QueueWorker,
+    in_turn,
 )
 from test.fakes.locks import MemoryLocks
 from test.fakes.world import WorldCase, start
@@ -429,3 +430,18 @@ class PeriodicWorkers(WorldCase):
         self.assertEqual(calls, [])
         worker.want(5)
         self.assertIs(self.run_now(worker.step()), True)
+
+    def test_in_turn(self) -> None:
+        """Several units are one: all are done, and there is more if one says so."""
+        calls: list[int] = []
+
+        def unit(number: int, more: bool) -> Callable[[], Awaitable[bool]]:
+            async def one() -> bool:
+                calls.append(number)
+                return more
+
+            return one
+
+        self.assertIs(self.run_now(in_turn(unit(1, True), unit(2, False))()), True)
+        self.assertIs(self.run_now(in_turn(unit(3, False), unit(4, False))()), False)
+        self.assertEqual(calls, [1, 2, 3, 4])

@@ -145,3 +145,47 @@ class ReadingOrder(SynchronousTestCase):
         """However busy, a device keeps a little weight; unknown counts as idle."""
         view = busy(busy(picture({1: 1, 2: 2}), 1, 400.0), 2, None)
         self.assertApproximates(self.first_share(view), 2 / 104, 0.02)
+
+
+class Slow(SynchronousTestCase):
+    """A device that takes seconds comes after all others."""
+
+    def view(self, *slow: int) -> View:
+        """Six devices on six hosts; the slow ones have the most room."""
+        view = picture({n: n for n in range(1, 7)}, used=dict.fromkeys(slow, 0.0))
+        health = view.health
+        for devid, seen in view.health.devices.items():
+            latency = 5.0 if devid in slow else 0.01
+            seen = evolve(seen, latency_seconds=latency)
+            health = health.with_report(HostReport(devid, True, True, (seen,)))
+        return evolve(view, health=health)
+
+    def test_new_files(self) -> None:
+        """It gets a new file only when no other one can."""
+        view, random = self.view(2, 3), Random(5)
+        for _ in range(50):
+            [first] = offer(view, random, size_bytes=0, multiple=False)
+            self.assertNotIn(first, (2, 3))
+            order = weighted_order(view.devices, view, random)
+            self.assertEqual((set(order[4:]), len(order)), ({2, 3}, 6))
+        self.assertEqual(weighted_order([2], view, random), [2])
+        self.assertEqual(set(weighted_order([2, 3], view, random)), {2, 3})
+
+    def test_emptiest(self) -> None:
+        """Slow devices do not take the places of the emptiest."""
+        devices = {n: n for n in range(1, EMPTIEST + 2)}
+        view = picture(devices, used={1: 0.0})
+        seen = evolve(view.health.devices[1], latency_seconds=5.0)
+        rest = evolve(view.health.devices[2], latency_seconds=0.01)
+        health = view.health.with_report(HostReport(2, True, True, (rest,)))
+        health = health.with_report(HostReport(1, True, True, (seen,)))
+        order = weighted_order(devices, evolve(view, health=health), Random(1))
+        self.assertEqual((order[-1], len(order)), (1, EMPTIEST + 1))
+
+    def test_reading(self) -> None:
+        """Its copy is read last, even after those that are draining."""
+        view = with_device(self.view(2), 1, status="drain")
+        for seed in range(50):
+            order = reading_order([1, 2, 3, 4], view, Random(seed))
+            self.assertEqual((set(order[:2]), order[2:]), ({3, 4}, [1, 2]))
+        self.assertEqual(reading_order([2], view, Random(1)), [2])

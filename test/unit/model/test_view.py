@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.model.entities import (
@@ -319,3 +320,30 @@ class Urls(SynchronousTestCase):
         self.assertEqual(self.address(view, "192.168.7.7"), "10.0.0.1")
         view = with_host(self.view, 1, altip="192.168.0.1", altmask="::/0")
         self.assertEqual(self.address(view, "192.168.7.7"), "10.0.0.1")
+
+
+class LostDevices(SynchronousTestCase):
+    """Devices that were away too long, as the settings say."""
+
+    def test_settings(self) -> None:
+        """They are read from the settings; nonsense among them is passed over."""
+        settings = (("kobold_lost", "1 2 x 3y -4 9999999999"), ("kobold_late", "2 5"))
+        view = View.of(Topology(settings=settings), Health())
+        self.assertEqual((view.lost, view.late), ({1, 2}, {5}))
+        view = View.of(Topology(), Health())
+        self.assertEqual((view.lost, view.late), (set(), set()))
+
+    def test_what_they_may(self) -> None:
+        """A lost device gets nothing, and its copies do not count, though it is not
+        dead; it is read as soon as it is seen. A late one is like any other."""
+        view = evolve(picture({1: 1, 2: 2, 3: 3}), lost=frozenset({1}))
+        view = evolve(view, late=frozenset({2}))
+        for devid, is_lost in ((1, True), (2, False), (3, False)):
+            self.assertEqual(view.wants_files(devid), not is_lost)
+            self.assertEqual(view.may_receive(devid), not is_lost)
+            self.assertEqual(view.counts(devid), not is_lost)
+            self.assertTrue(view.readable(devid))
+            self.assertTrue(view.may_delete_from(devid))
+            self.assertFalse(view.is_dead(devid))
+        self.assertFalse(view.counts(9))
+        self.assertFalse(with_device(view, 3, status="dead").counts(3))

@@ -153,6 +153,36 @@ class CopiesTests(SynchronousTestCase):
                     self.assertEqual(self.device.observed, observed)
                     self.assertEqual(self.node.files(), {})
 
+    def test_failed_reads(self) -> None:
+        """A disk that fails to read several files takes no more writes, whoever asks
+        for them; one that is only slow to open a file, or full, is not to blame."""
+        targets = [copy_target(1, fid) for fid in (1, 2, 3)]
+        for target in targets:
+            self.put(b"data", target)
+
+        def digest(target: Target) -> Deferred[object]:
+            digesting = self.copies.digest(target, OWN_HASHTYPE, background=False)
+            return Deferred.fromCoroutine(digesting)
+
+        def open_it(target: Target) -> Deferred[object]:
+            return Deferred.fromCoroutine(self.copies.open(target, cached=False))
+
+        for ask in (digest, open_it):
+            for number, observed in (
+                (errno.EIO, "readable"),
+                (errno.EBADMSG, "readable"),
+                (errno.EMFILE, "writeable"),
+            ):
+                self.device.distrusted = ""
+                self.device.unread.clear()
+                self.node.disk.arm(1, number, only=("read", "open"), lasting=True)
+                for target in targets:
+                    if ask is digest:
+                        self.node.disk.arm(1, number, only=("read",))
+                    self.failureResultOf(ask(target), DiskFault)
+                self.node.disk.disarm()
+                self.assertEqual(self.device.observed, observed, (ask, number))
+
     def test_device_lost_while_uploading(self) -> None:
         """An upload whose device is taken away meanwhile leaves nothing."""
         upload = self.copies.upload(TARGET, Expected())

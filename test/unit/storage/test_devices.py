@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
-from koboldfs.storage.devices import DeviceFolders
+from koboldfs.storage.devices import UNREADABLE_FILES, DeviceFolders
 from koboldfs.storage.disk import (
     FOREIGN,
     MARKER_NAME,
@@ -459,3 +460,16 @@ class Processes(FoldersCase):
         third.hear_distrust(1, "told")
         third.hear_distrust(2, "not here")
         self.assertEqual(third.devices()[0].distrusted, "told")
+
+    def test_unreadable(self) -> None:
+        """A disk that failed to read several files is distrusted; one bad spot that is
+        read again and again, or a file that is not there, does not count."""
+        device = self.folders.writing(1)
+        for _ in range(2 * UNREADABLE_FILES):
+            self.folders.read_failed(device, "a", OSError(errno.EIO, "I/O error"))
+            self.folders.read_failed(device, "b", OSError(errno.ENOENT, "none"))
+        self.assertEqual(device.failing, "")
+        for name in "bc":
+            self.folders.read_failed(device, name, OSError(errno.EIO, "I/O error"))
+        self.assertEqual(device.failing, "3 files could not be read (I/O error)")
+        self.assertEqual(device.observed, "readable")

@@ -10,7 +10,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.storage.lanes import LANE_THREADS, ThreadLanes
+from koboldfs.storage.lanes import (
+    LANE_THREADS,
+    LATENCY_WINDOW_SECONDS,
+    ThreadLanes,
+    _Lane,
+)
 
 #: No step of these tests takes longer (seconds).
 LIMIT_SECONDS = 10.0
@@ -130,3 +135,47 @@ class ThreadLanesTests(SynchronousTestCase):
         self.assertEqual(threading.active_count(), before)
         self.reactor.turn()
         self.assertEqual(self.successResultOf(running), "done")
+
+
+class Latency(SynchronousTestCase):
+    """How long work takes: `ThreadLanes.latency_seconds`."""
+
+    def test_pending(self) -> None:
+        """What is under way counts as long as it has taken, a digest does not."""
+        reactor = Reactor()
+        lanes = ThreadLanes(reactor)  # type: ignore[arg-type]
+        self.addCleanup(lanes.stop)
+        self.assertEqual(lanes.latency_seconds(1), 0.0)
+        go_on, begun = threading.Event(), Queue[int]()
+
+        def work() -> None:
+            begun.put(1)
+            go_on.wait(LIMIT_SECONDS)
+
+        for lane in ("digest", "write"):
+            lanes.run(1, lane, work)  # type: ignore[arg-type]
+            begun.get(timeout=LIMIT_SECONDS)
+            if lane == "digest":
+                self.assertEqual(lanes.latency_seconds(1), 0.0)
+        first = lanes.latency_seconds(1)
+        self.assertGreater(first, 0.0)
+        self.assertGreater(lanes.latency_seconds(1), first)
+        go_on.set()
+        reactor.turn()
+        while not lanes._lanes[1, "write"].longest[0]:
+            pass
+        self.assertGreater(lanes.latency_seconds(1), first)
+        self.assertEqual(lanes.latency_seconds(2), 0.0)
+
+    def test_lately(self) -> None:
+        """The longest of late is told, until it is long ago."""
+        lane = _Lane()
+        lane.note(100.0, 103.0)
+        lane.note(104.0, 105.0)
+        self.assertEqual(lane.latency_seconds(106.0), 3.0)
+        lane.note(110.0, 114.0)
+        self.assertEqual(lane.latency_seconds(114.0), 4.0)
+        later = 115.0 + LATENCY_WINDOW_SECONDS
+        self.assertEqual(lane.latency_seconds(later), 0.0)
+        lane.note(later, later + 1)
+        self.assertEqual(lane.latency_seconds(later + 1), 1.0)

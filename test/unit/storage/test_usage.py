@@ -55,6 +55,23 @@ class Writing(SynchronousTestCase):
                 self.assertEqual(device.observed, "writeable")
                 self.assertEqual(node.files(), {})
 
+    def test_lasting(self) -> None:
+        """A disk that says again and again that it is broken is failing, until it is
+        well; one that is full is not."""
+        for number, failing in ((errno.EROFS, True), (errno.ENOSPC, False)):
+            node = FakeNode(disk=FaultyDisk)
+            device = node.folders.devices()[0]
+            node.disk.arm(1, number, only=("write",), lasting=True)
+            for _ in range(usage.FAILED_TESTS):
+                self.assertEqual(device.failing, "")
+                node.clock.advance(TEST_SECONDS)
+                node.watch.look()
+            self.assertEqual("a test write failed" in device.failing, failing)
+            node.disk.disarm()
+            node.clock.advance(TEST_SECONDS)
+            node.watch.look()
+            self.assertEqual((device.failing, device.failed_tests), ("", 0))
+
     def test_no_own_folder(self) -> None:
         """Without its temporary folder a device takes no writes."""
         node = FakeNode()

@@ -39,12 +39,24 @@ class Verbs(SideCase):
             "dev1_kib_total": "2000000",
             "dev1_kib_used": "1000000",
             "dev1_utilization": "",
+            "dev1_latency": "0.000",
         }
         self.assertEqual(self.verb("usage").fields, wanted)
         device.utilization, device.trouble, device.space = 7.0, "gone", None
         wanted |= {"dev1_utilization": "7.00", "dev1_observed": "unreachable"}
         wanted |= {"dev1_kib_total": "", "dev1_kib_used": ""}
         self.assertEqual(self.verb("usage").fields, wanted)
+
+    def test_failing(self) -> None:
+        """A slow device tells how slow, and a failing one why."""
+        device = self.node.folders.devices()[0]
+        self.node.lanes.latencies[1] = 5.0625
+        self.assertEqual(self.verb("usage").fields["dev1_latency"], "5.062")
+        device.unwritable = "a test write failed: I/O error"
+        fields = self.verb("usage").fields
+        self.assertEqual(fields["dev1_failing"], "a test write failed: I/O error")
+        self.node.folders.distrust(device, "a flush failed")
+        self.assertEqual(self.verb("usage").fields["dev1_failing"], "a flush failed")
 
     def test_stats(self) -> None:
         """Many copies of a device, in the order of the question."""
