@@ -312,7 +312,8 @@ class Copies:
         seconds: float | None = None,
     ) -> Checksum | None:
         """Read a file's bytes now and digest them; None if it is not there. That
-        takes as long as the file is, or raises `DeviceUnavailable` after `seconds`."""
+        takes as long as the file is, or raises `DeviceUnavailable` after `seconds`. In
+        the `background` the bytes are those of the disk, not of the system's memory."""
         device = self.folders.reading(target.devid)
         lane: LaneName = "background" if background else "digest"
         found = await self._ask(
@@ -322,6 +323,7 @@ class Copies:
             device,
             target.relative,
             hashtype,
+            background,
             seconds=seconds,
         )
         if found is None:
@@ -433,10 +435,11 @@ class Copies:
         return True
 
     def _digest(
-        self, device: Device, relative: str, hashtype: int
+        self, device: Device, relative: str, hashtype: int, cold: bool
     ) -> tuple[Checksum, FileStat] | None:
+        path = f"{device.path}/{relative}"
         try:
-            return digest_file(self.disk, f"{device.path}/{relative}", hashtype)
+            return digest_file(self.disk, path, hashtype, cold=cold)
         except FileNotFoundError:
             self._missing(device)
             return None
