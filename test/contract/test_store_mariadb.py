@@ -18,6 +18,7 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.server import ServerCase, ServerContract
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
@@ -69,6 +70,10 @@ class MariaQueues(MariaCase, QueuesContract):
 
 class MariaTasks(MariaCase, TasksContract):
     """`ITasks`."""
+
+
+class MariaScrubs(MariaCase, ScrubsContract):
+    """`IScrubs`."""
 
 
 class MariaOwn(MariaCase, ServerContract):

@@ -17,6 +17,7 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.server import ServerCase, ServerContract
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
@@ -62,6 +63,10 @@ class PostgresQueues(PostgresCase, QueuesContract):
 
 class PostgresTasks(PostgresCase, TasksContract):
     """`ITasks`."""
+
+
+class PostgresScrubs(PostgresCase, ScrubsContract):
+    """`IScrubs`."""
 
 
 class PostgresOwn(PostgresCase, ServerContract):
