@@ -58,16 +58,15 @@ class IScrubs(Interface):
         """Begin a pass that is due, or go on with one whose lease has ended or is
         ours. None if there is nothing to do for us."""
 
-    def keep(
-        devids: Sequence[int], owner: str, lease_seconds: int
-    ) -> Awaitable[None]:
+    def keep(devids: Sequence[int], owner: str, lease_seconds: int) -> Awaitable[None]:
         """The leases of those that are ours begin anew."""
 
     def advance(
         scrub: Scrub, position: int, folder: int, more: Counts, lease_seconds: int
     ) -> Awaitable[Scrub | None]:
-        """The pass that stands as `scrub` says is now there, with so `more` found. None,
-        and nothing changes, if it does not stand there any more, or is not ours."""
+        """The pass that stands as `scrub` says is now there, with so `more` found.
+        None, and nothing changes, if it does not stand there any more, or is not
+        ours."""
 
     def finish(scrub: Scrub) -> Awaitable[bool]:
         """The pass that stands as `scrub` says came to its end."""

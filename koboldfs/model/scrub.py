@@ -85,7 +85,8 @@ class Scrub:
     leased_until: int = 0
 
     def due(self, now: int, period_seconds: int) -> bool:
-        """Whether a pass is to begin; with a period of 0 only when one was asked for."""
+        """Whether a pass is to begin; with a period of 0 only when one was asked
+        for."""
         if self.running:
             return False
         if self.asked:

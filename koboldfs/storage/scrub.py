@@ -2,17 +2,20 @@
 
     devN/.koboldfs/quarantine/<reason>-<fid>-<unique>
 
-holds what was taken out of use and is kept for people to look at: nothing serves it, and
-nothing removes it. No name in it is ever used twice.
+holds what was taken out of use and is kept for people to look at: nothing serves it,
+and nothing removes it. No name in it is ever used twice.
 """
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable, Iterator, Sequence
 from posixpath import dirname
 from typing import TypeVar
 from uuid import uuid4
+
+from twisted.internet.defer import Deferred
 
 from koboldfs.errors import DeviceUnavailable
 from koboldfs.model.entities import Checksum
@@ -49,6 +52,8 @@ MOST_QUARANTINED = 10_000
 MOST_LISTED = 1000
 MOST_FOLDERS = 200
 
+#: What a disk, or a file system that has checksums, says of bytes that are gone.
+_UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA)
 _DIGIT = re.compile("[0-9]", re.ASCII)
 _DIGITS = re.compile("[0-9]{3}", re.ASCII)
 _FILE = re.compile(r"([0-9]{10,19})\.fid", re.ASCII)
@@ -100,12 +105,17 @@ class Scrubbing:
         return await self._run(device, list_folder, disk, device.path, folder, after)
 
     async def _run(
-        self, device: Device, work: Callable[..., _T], *args: object, writes: bool = False
+        self,
+        device: Device,
+        work: Callable[..., _T],
+        *args: object,
+        writes: bool = False,
     ) -> _T:
         try:
-            return await self._copies.lanes.run(
+            running: Deferred[_T] = self._copies.lanes.run(
                 device.devid, "background", work, *args
             )
+            return await running
         except OSError as error:
             if writes:
                 raise self._copies.failed_write(device, error) from error
@@ -124,11 +134,9 @@ class Scrubbing:
                 checksum, stat = digest_file(disk, path, hashtype, cold=True)
             except FileNotFoundError:
                 found.append(None)
-            except OSError:
-                # Also a folder that cannot be read, or too many open files: whoever
-                # asks looks again, at this one alone.
-                found.append(UNREADABLE)
-            except ReadFailed:
+            except (OSError, ReadFailed) as error:
+                if not _disks_fault(error):
+                    raise
                 found.append(UNREADABLE)
             else:
                 found.append(checksum)
@@ -189,8 +197,17 @@ class Scrubbing:
 def _reads_as(disk: IDisk, path: str, wanted: Checksum) -> bool:
     try:
         return digest_file(disk, path, wanted.hashtype, cold=True)[0] == wanted
-    except (ReadFailed, OSError):
+    except (ReadFailed, OSError) as error:
+        if not _disks_fault(error):
+            raise
         return False
+
+
+def _disks_fault(error: BaseException) -> bool:
+    """Whether the bytes are what is wrong: not that this process has no descriptor
+    left, or may not read them."""
+    cause = error.__cause__ if isinstance(error, ReadFailed) else error
+    return isinstance(cause, OSError) and cause.errno in _UNREADABLE
 
 
 def list_folder(disk: IDisk, root: str, folder: int, after: int) -> Listing:

@@ -50,8 +50,8 @@ _EXAMPLES = (
 
 
 class Store:
-    """A database. `files`, `topology`, `queues`, `tasks` and `scrubs` provide the ports;
-    they are there at once, and of use after `start`."""
+    """A database. `files`, `topology`, `queues`, `tasks` and `scrubs` provide the
+    ports; they are there at once, and of use after `start`."""
 
     _log = Logger()
 

@@ -125,4 +125,3 @@ class ScrubStatements:
             .order_by(lost.c.fid)
             .limit(LIMIT)
         )
-

@@ -16,15 +16,21 @@ from koboldfs.store.transactions_uploads import highest_drawn
 
 def _scrub(row: Row) -> Scrub:
     """Of the columns `statements_scrubs.SCRUB_COLUMNS`."""
-    owner = row[16]
+    devid, known, began, ended, asked, running, position, folder, end_fid = row[:9]
+    owner, leased_until = row[16:]
     return Scrub(
-        *row[:4],
-        bool(row[4]),
-        bool(row[5]),
-        *row[6:9],
+        devid,
+        known,
+        began,
+        ended,
+        bool(asked),
+        bool(running),
+        position,
+        folder,
+        end_fid,
         Counts(*row[9:16]),
         owner.decode("latin-1") if isinstance(owner, bytes) else owner,
-        row[17],
+        leased_until,
     )
 
 

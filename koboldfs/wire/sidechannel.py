@@ -30,18 +30,18 @@ holds up nobody:
 
 ``fids`` are up to `MAX_STATS` numbers with commas between them; ``sizes`` and
 ``checksums`` answer in the same order, -1 for a copy that is not there, and nothing for
-a checksum that is not known. To ``digests`` they are read from the disk, as many from the
-first on as fit a request (one at least): so many ``checksums`` come back, ``missing`` or
-``unreadable`` in the place of what is not there or fails. ``setaside`` moves a copy into
-the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless it reads as the
-checksum ``unless`` or was written less than ``older`` seconds ago; ``result`` is
-``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives the ``fids`` of the
-first ``folder`` (a number of seven digits, 0012345 is ``0/012/345``) from the given one on
-that has any, in it those above ``after``; there are ``more`` in it, or the ``following``
-one is asked for next, or (neither) there are no more. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written
-``SHA-256:<hex>``. ``host`` is the NAME of a host of the cluster: the node looks its
-address up itself, so a pull can not be aimed at a stranger. Error codes: those of
-`ERROR_CODES`.
+a checksum that is not known. To ``digests`` they are read from the disk, as many from
+the first on as fit a request (one at least): so many ``checksums`` come back,
+``missing`` or ``unreadable`` in the place of what is not there or fails. ``setaside``
+moves a copy into the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless
+it reads as the checksum ``unless`` or was written less than ``older`` seconds ago;
+``result`` is ``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives
+the ``fids`` of the first ``folder`` (a number of seven digits, 0012345 is
+``0/012/345``) from the given one on that has any, in it those above ``after``; there
+are ``more`` in it, or the ``following`` one is asked for next, or (neither) there are
+no more. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written ``SHA-256:<hex>``.
+``host`` is the NAME of a host of the cluster: the node looks its address up itself, so
+a pull can not be aimed at a stranger. Error codes: those of `ERROR_CODES`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ PERIOD = 30 * DAY_SECONDS
 class ScrubsContract(StoreContract):
     """Passes and their leases, strays, findings, and what is lost."""
 
-    async def begun(self, owner: str = "a", devid: int = 7, period: int = PERIOD) -> Any:
+    async def begun(
+        self, owner: str = "a", devid: int = 7, period: int = PERIOD
+    ) -> Any:
         """What `begin` says."""
         begin = self.store.scrubs.begin
         return await begin(devid, owner, period, LEASE_SECONDS)
