@@ -301,11 +301,13 @@ class Mending:
             word = await self._set_aside(devid, located)
         if word == GOOD:
             return Counts()
-        if word == MOVED:
-            # One that could not be read is one that is missing now.
+        if word in (MOVED, MISSING):
+            # One that could not be read is one that is missing now; and others may have
+            # been moved away just as they were to be read, from another device's pass.
             (checked,) = await self._inspector.inspect([located])
             if checked.retry_seconds is None:
-                return _moved(1, await self._judge(devid, located, checked, sofar))
+                found = await self._judge(devid, located, checked, sofar)
+                return _moved(int(word == MOVED), found)
         await self._tasks.queue_tasks(FSCK_TASK, [(fid, None, None)])
         return Counts(bad=int(word != MISSING), missing=int(word == MISSING))
 
@@ -337,6 +339,7 @@ class Mending:
     ) -> Counts:
         if located is not None and await self._is_wanted(devid, located):
             await self._tasks.change_copies([CopyChange(fid, (devid,))])
+            await self._scrubs.forget_lost([fid])
             self.log.warn(
                 "fid {fid}: a good copy on device {devid} was not recorded, and is now",
                 fid=fid,

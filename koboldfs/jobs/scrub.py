@@ -33,7 +33,7 @@ DEVICES_AT_ONCE = 4
 #: Copies of one page.
 PAGE_FILES = 512
 #: How often a tracker looks for devices that are due (seconds).
-LOOK_SECONDS = 3.0
+LOOK_SECONDS = 1.0
 #: A device whose node failed is left alone for so long (seconds).
 REST_SECONDS = 30.0
 
