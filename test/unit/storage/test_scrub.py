@@ -76,7 +76,7 @@ class ScrubVerbs(SideCase):
         self.assertEqual(self.node.memory.begun, [(0, 4), (0, 4)])
 
     def test_digests_are_bounded(self) -> None:
-        """A request ends after so many bytes, or so many seconds; but not before one."""
+        """A request ends after so many bytes, or so many seconds; not before one."""
         for fid in (8, 9, 10):
             self.plant(fid, b"x" * 10)
         line = "digests devid=1&fids=8,9,10&type=MD5"
