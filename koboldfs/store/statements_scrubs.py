@@ -60,7 +60,7 @@ class ScrubStatements:
             select(unix_now(), *columns).where(here).with_for_update()
         )
         self.know_devices = tongue.insert_new(scrub, "devid", known=unix_now())
-        those = scrub.c.devid.in_(listed("devids"))
+        those = scrub.c.devid.in_(listed("numbers"))
         self.ask_scrubs = tongue.phrase(scrub.update().values(asked=one).where(those))
         # `position` is of the last pass: its counts are, too.
         self.begin_scrub = tongue.phrase(

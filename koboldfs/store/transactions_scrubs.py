@@ -52,7 +52,7 @@ def ask_scrubs(sql: Statements, devids: Sequence[int]) -> Steps[None]:
     """Passes are due."""
     yield from know_devices(sql, devids)
     if devids:
-        yield quiet(sql.ask_scrubs(devids=sorted(devids)))
+        yield quiet(sql.ask_scrubs(numbers=sorted(devids)))
 
 
 def begin_scrub(
@@ -81,7 +81,7 @@ def keep_scrubs(
     sql: Statements, devids: Sequence[int], owner: str, lease: int
 ) -> Steps[None]:
     """Leases begin anew."""
-    yield quiet(sql.keep_scrubs(devids=sorted(devids), owner=owner, lease=lease))
+    yield quiet(sql.keep_scrubs(numbers=sorted(devids), owner=owner, lease=lease))
 
 
 def _still(sql: Statements, scrub: Scrub) -> Steps[bool]:

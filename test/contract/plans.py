@@ -43,6 +43,7 @@ _NUMBERS += ("sum_fids", "hashtypes", "queue_fids")
 _LISTS |= dict.fromkeys(_NUMBERS, [1, 2]) | {"checksums": [b"x", b"y"]}
 _TEXTS = ("dkey", "pattern", "field", "value", "low", "high", "devids", "arg", "evcode")
 _TEXTS += ("owner", "new_owner")
+_LISTS["numbers"] = [1, 2]
 
 
 class RecordingTongue(Tongue):

@@ -230,6 +230,7 @@ class MariaOwn(MariaCase, ServerContract):
             f"insert into file_to_delete2 (fid, nexttry) select seq, seq {rows}",
             f"insert into file_to_queue (fid, type, nexttry) select seq, 1, 1 {rows}",
             f"insert into kobold_checksum select seq, 4, 'x' {rows}",
+            f"insert into kobold_lost select seq, 1 {rows}",
             f"insert into checksum select seq, 1, 'x' {rows}",
             f"insert into file_to_delete select seq {rows}",
             f"insert into file_to_delete_later select seq, seq {rows}",

@@ -220,6 +220,7 @@ class PostgresOwn(PostgresCase, ServerContract):
             "insert into file_to_queue select n, 1, n % 2 + 1, n from n;"
             "insert into kobold_checksum select n, 4, 'x' from n;"
             "insert into checksum select n, 1, 'x' from n;"
+            "insert into kobold_lost select n, 1 from n;"
         )
         import psycopg2
 
