@@ -12,9 +12,9 @@ from bench.subject import Subject
 from bench.table import Row
 from test.functional.cluster import wait_until
 
-#: So many files are read for each second that a row may take: 100,000 in all, whose
-#: copies are three times as many.
-FILES_A_SECOND = 20_000
+#: So many files are read for each second that a row may take, with three copies each: a
+#: good hundred thousand copies in all.
+FILES_A_SECOND = 7000
 #: How often the status is asked for: so seldom that the tracker counts as idle.
 POLL_SECONDS = 0.5
 

@@ -80,8 +80,8 @@ def digest_file(
 ) -> tuple[Checksum, FileStat]:
     """Read a file and digest it. Blocks. Raises `FileNotFoundError`, `ReadFailed`.
 
-    `cold`: from the disk, not from what the system remembers of it; nor shall it
-    remember what was read afterwards, in place of what others read.
+    `cold`: from the disk, not from what the system remembers of it. Nor shall it
+    remember a long file afterwards, in place of what others read.
     """
     fd, found = disk.open(path)
     try:
@@ -99,6 +99,6 @@ def digest_file(
             digest.update(data)
             offset += len(data)
     finally:
-        if cold:
+        if cold and found.size > DIGEST_CHUNK_BYTES:
             disk.begin_sync(fd, 0, found.size)
         disk.close(fd)

@@ -14,6 +14,7 @@ from koboldfs.model.entities import OWN_HASHTYPE
 from koboldfs.model.fid import relative_path, uri
 from koboldfs.model.scrub import FULL, LAST_FOLDER, MOVED, UNREADABLE, YOUNG
 from koboldfs.storage import scrub
+from koboldfs.storage.digests import DIGEST_CHUNK_BYTES
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.scrub import QUARANTINE_FOLDER, Scrubbing, list_folder
 from koboldfs.wire.sidechannel import Reply
@@ -69,11 +70,16 @@ class ScrubVerbs(SideCase):
         self.assertEqual(found["checksums"], eight)
 
     def test_read_from_the_disk(self) -> None:
-        """The system is told to forget what it remembers of the file, before and after:
-        else a bit that flipped on the disk would not be seen."""
+        """The system is told to forget what it remembers of the file, or a bit that
+        flipped on the disk would not be seen; of a long one also afterwards."""
         self.node.memory.begun.clear()
         self.verb("digests devid=1&fids=7&type=SHA-256")
-        self.assertEqual(self.node.memory.begun, [(0, 4), (0, 4)])
+        self.assertEqual(self.node.memory.begun, [(0, 4)])
+        size = DIGEST_CHUNK_BYTES + 1
+        self.plant(8, b"x" * size)
+        self.node.memory.begun.clear()
+        self.verb("digests devid=1&fids=8&type=SHA-256")
+        self.assertEqual(self.node.memory.begun, [(0, size), (0, size)])
 
     def test_digests_are_bounded(self) -> None:
         """A request ends after so many bytes, or so many seconds; not before one."""
