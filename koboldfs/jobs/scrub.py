@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from koboldfs.cluster.scrubbing import LEASE_SECONDS, Scrubbing
@@ -34,6 +35,9 @@ DEVICES_AT_ONCE = 4
 PAGE_FILES = 512
 #: How often a tracker looks for devices that are due (seconds).
 LOOK_SECONDS = 1.0
+#: A device may take longer for its page (a file of many gigabytes, a disk that hangs),
+#: but the others do not wait for it longer than this (seconds).
+ROUND_SECONDS = 60.0
 #: A device whose node failed is left alone for so long (seconds).
 REST_SECONDS = 30.0
 
@@ -70,6 +74,12 @@ class ScrubWorker:
         #: By device: passes that are ours, and until when others are left alone.
         self._held: dict[int, Scrub] = {}
         self._resting: dict[int, float] = {}
+        #: Devices of which a page is being done; those of them that the step in hand
+        #: waits for, and what they had to say against it.
+        self._busy: set[int] = set()
+        self._round: set[int] = set()
+        self._waiting: Deferred[None] | None = None
+        self._errors: list[KoboldError] = []
 
     def want(self, parallel: int) -> None:
         """See `IWorker`: 0 pauses, everything else lets it run."""
@@ -89,16 +99,44 @@ class ScrubWorker:
             self._held.clear()
             return False
         await self._look()
-        if not self._held:
+        self._round = {devid for devid in self._held if devid not in self._busy}
+        if not self._round:
             return False
-        outcomes = await gatherResults(
-            [Deferred.fromCoroutine(self._one(s)) for s in list(self._held.values())]
-        )
+        for devid in sorted(self._round):
+            self._busy.add(devid)
+            page = Deferred.fromCoroutine(self._one(self._held[devid]))
+            page.addBoth(self._ended, devid)
+        await self._end_of_round()
         self.status.under_way = len(self._held)
-        for error in outcomes:
-            if error is not None:
-                raise error
+        errors, self._errors = self._errors, []
+        for error in errors:
+            raise error
         return bool(self._held)
+
+    def _ended(self, outcome: KoboldError | Failure | None, devid: int) -> None:
+        self._busy.discard(devid)
+        self._round.discard(devid)
+        if isinstance(outcome, Failure):
+            self._held.pop(devid, None)
+            self._resting[devid] = self._clock.seconds() + REST_SECONDS
+            self.log.failure("the scrub of device {devid} failed", outcome, devid=devid)
+        elif outcome is not None:
+            self._errors.append(outcome)
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and not self._round:
+            waiting.callback(None)
+        else:
+            self._waiting = waiting
+
+    async def _end_of_round(self) -> None:
+        """Until every device has done its page, or the others need not wait longer."""
+        if not self._round:
+            return
+        self._waiting = Deferred()
+        try:
+            await self._waiting.addTimeout(ROUND_SECONDS, self._clock)
+        except TimeoutError:
+            self._waiting = None
 
     async def _look(self) -> None:
         now = self._clock.seconds()
@@ -107,7 +145,7 @@ class ScrubWorker:
             return
         self._look_at = now + LOOK_SECONDS
         self._resting = {d: due for d, due in self._resting.items() if due > now}
-        busy = {*self._held, *self._resting}
+        busy = {*self._held, *self._busy, *self._resting}
         for scrub in await self._scrubbing.take(self._owner, room, busy):
             self._held[scrub.devid] = scrub
 
@@ -128,7 +166,7 @@ class ScrubWorker:
             return error
         if further is None:
             self._held.pop(devid, None)
-        else:
+        elif devid in self._held:
             self._held[devid] = further
         return None
 

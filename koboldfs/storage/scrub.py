@@ -1,6 +1,6 @@
 """What a scrub asks of a node's disks: many digests at once, lists, the quarantine.
 
-    devN/.koboldfs/quarantine/<reason>-<fid>-<unique>
+    devN/.koboldfs/quarantine/<reason>-<fid>-<inode>
 
 holds what was taken out of use and is kept for people to look at: nothing serves it,
 and nothing removes it. No name in it is ever used twice.
@@ -11,9 +11,9 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from posixpath import dirname
 from typing import TypeVar
-from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 
@@ -172,15 +172,19 @@ class Scrubbing:
             return YOUNG
         if unless is not None and _reads_as(disk, path, unless):
             return GOOD
-        return self._move(device, path, f"{reason}-{fid:010d}-{uuid4().hex}", found)
+        name = f"{reason}-{fid:010d}-{found.inode:x}"
+        return self._move(device, path, name, found)
 
     def _move(self, device: Device, path: str, name: str, found: FileStat) -> str:
         disk, folder = self._copies.disk, f"{device.path}/{QUARANTINE_FOLDER}"
-        try:
+        with suppress(FileExistsError):
             disk.make_folder(folder)
-        except FileExistsError:
-            if len(disk.names(folder)) >= MOST_QUARANTINED:
-                return FULL
+        kept = set(disk.names(folder))
+        if len(kept) >= MOST_QUARANTINED:
+            return FULL
+        # Two files that are there have two inodes; but one may have been copied here.
+        while name in kept:
+            name += "x"
         now = disk.stat(path)
         if (now.inode, now.mtime_ns) != (found.inode, found.mtime_ns):
             return YOUNG  # somebody has just written it anew

@@ -114,6 +114,39 @@ class Passes(ScrubCase):
         self.turns(count=40)
         self.assertFalse(self.stands(running[0]).running)
 
+    def test_slow_device(self) -> None:
+        """One that takes very long holds up the others no longer than a round, and its
+        pass stays ours as long as it takes."""
+        self.patch(scrub, "PAGE_FILES", 1)
+        for fid in (1, 2, 3):
+            self.file(fid)
+        self.world.nodes.slow[1] = 500.0
+        self.run_now(self.scrubbing.start(None))
+        step = start(self.worker.step())
+        self.world.clock.advance(0)
+        self.assertNoResult(step)
+        self.world.clock.advance(scrub.ROUND_SECONDS)
+        self.assertTrue(self.successResultOf(step))
+        self.turns()
+        self.assertFalse(self.stands(20).running)
+        self.assertTrue(self.stands(10).running)
+        self.assertFalse(self.run_now(self.worker.step()))
+        for _ in range(300):
+            self.world.clock.advance(20)
+            self.run_now(self.worker.keep())
+            step = start(self.worker.step())
+            self.world.clock.advance(60)
+            self.successResultOf(step)
+        self.assertFalse(self.stands(10).running)
+        self.assertEqual(self.stands(10).counts.files, 3)
+
+    def test_defect(self) -> None:
+        """A defect in one page is logged; the others go on, and it is tried again."""
+        self.file(1)
+        self.world.nodes.failing["digests"] = [ZeroDivisionError()]
+        self.scrub()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_no_answers(self) -> None:
         """A node that answers nothing is asked again later, not for ever."""
         self.file(1)
