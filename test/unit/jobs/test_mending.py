@@ -317,7 +317,7 @@ class Orphans(ScrubCase):
 
         async def later(devid: int, fids: object) -> object:
             found = await strays(devid, fids)  # type: ignore[arg-type]
-            if 78 not in self.world.tables.uploads:
+            if 78 in fids and 78 not in self.world.tables.uploads:  # type: ignore[operator]
                 self.world.upload(78, "k78", [10])
             return found
 

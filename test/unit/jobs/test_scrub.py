@@ -22,7 +22,7 @@ class Passes(ScrubCase):
 
     def test_all_well(self) -> None:
         """Every copy of every device is read once, and counted; nothing is written."""
-        self.patch(scrub, "PAGE_FILES", 2)
+        self.patch(scrub, "PAGE_FILES", 5)
         for fid in range(1, 8):
             self.file(fid)
         self.scrub()
