@@ -23,7 +23,8 @@ of the database, and the file may be all that is left of what came after it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import (
@@ -61,6 +62,8 @@ from koboldfs.model.scrub import (
     beyond_belief,
 )
 from koboldfs.scrub_interfaces import IScrubNodes, IScrubs
+
+_T = TypeVar("_T")
 
 #: Files without a good copy whose copies are moved away in one pass over a device.
 MOST_LOST_MOVED = 100
@@ -129,18 +132,14 @@ class Mending:
             async with limit:
                 return await self._judge(devid, located, checked, sofar)
 
-        working = [Deferred.fromCoroutine(one(*pair)) for pair in pairs]
         done = Counts()
-        try:
-            for more in await gatherResults(working, consumeErrors=True):
-                done = done.plus(more)
-        except FirstError as error:
-            error.subFailure.raiseException()
+        for more in await _all(one(*pair) for pair in pairs):
+            done = done.plus(more)
         return done
 
     async def _anew(self, files: Sequence[Located]) -> list[Located]:
         """As they are recorded by now; without those that are gone."""
-        found = [await self._files.find_fid(one.file.fid) for one in files]
+        found = await _all(self._files.find_fid(one.file.fid) for one in files)
         return [one for one in found if one is not None]
 
     async def _record_sound(self, pairs: Sequence[tuple[Located, Checked]]) -> None:
@@ -370,6 +369,22 @@ class Mending:
         if located.checksum is None or verdict.word != COPY:
             return False
         return await self._reads_as(devid, file.fid, located.checksum)
+
+
+async def _all(works: Iterable[Awaitable[_T]]) -> list[_T]:
+    """What comes of all of them, done at the same time; raises the first error at
+    once; what is under way then goes on."""
+
+    async def wait(work: Awaitable[_T]) -> _T:
+        return await work
+
+    waiting = [Deferred.fromCoroutine(wait(work)) for work in works]
+    found: list[_T] = []
+    try:
+        found = await gatherResults(waiting, consumeErrors=True)
+    except FirstError as error:
+        error.subFailure.raiseException()
+    return found
 
 
 def _is_lost(checked: Checked) -> bool:
