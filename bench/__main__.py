@@ -18,6 +18,7 @@ from bench import (
     reaping,
     replicating,
     rows,
+    scrubbing,
 )
 from bench.rows import Bench
 from bench.subject import Subject
@@ -45,6 +46,7 @@ MEASUREMENTS: dict[str, Measuring] = {
     "delete": rows.delete,
     "replication": replicating.replication,
     "fsck": checks.fsck,
+    "scrub": scrubbing.scrub,
     "reap": reaping.reap,
     "lose": reaping.lose,
     "node_get": rows.node_get,

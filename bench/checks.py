@@ -36,7 +36,7 @@ def fsck(bench: Bench) -> list[Row]:
         with subject.line() as line:
             for number in range(STORED_FILES):
                 line.store(DOMAIN, f"stored/{number}", BODY)
-        folders = _make_files(bench, subject, count)
+        folders = make_files(bench, subject, count)
         stats = _stats_rate(folders, count)
         rate = _checked(subject)
         with_clients, alone, slower = _beside_requests(bench, subject)
@@ -62,7 +62,7 @@ def fsck(bench: Bench) -> list[Row]:
     ]
 
 
-def _make_files(bench: Bench, subject: Subject, count: int) -> list[Path]:
+def make_files(bench: Bench, subject: Subject, count: int) -> list[Path]:
     """Files in the tables and on the disks, without a single request."""
     hosts: dict[str, int] = {}
     with subject.line() as line:
@@ -75,7 +75,7 @@ def _make_files(bench: Bench, subject: Subject, count: int) -> list[Path]:
     ]
     for folder in folders:
         for fid in range(FIRST_FID, FIRST_FID + count):
-            path = folder / _relative(fid)
+            path = folder / relative(fid)
             if fid % 1000 == 0:
                 path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(BODY)
@@ -90,14 +90,15 @@ def _make_files(bench: Bench, subject: Subject, count: int) -> list[Path]:
     return folders
 
 
-def _relative(fid: int) -> str:
+def relative(fid: int) -> str:
+    """Where a copy lies below its device's folder."""
     digits = f"{fid:010d}"
     return f"{digits[0]}/{digits[1:4]}/{digits[4:7]}/{digits}.fid"
 
 
 def _stats_rate(folders: list[Path], count: int) -> float:
     paths = [
-        str(folder / _relative(fid))
+        str(folder / relative(fid))
         for fid in range(FIRST_FID, FIRST_FID + count)
         for folder in folders
     ]

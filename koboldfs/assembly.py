@@ -27,6 +27,7 @@ from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.config import Config
 from koboldfs.errors import ConfigError, DomainExists, KoboldError
 from koboldfs.interfaces import ITrackerCall
@@ -242,6 +243,7 @@ class Installation:
         me, leads = config.host_name, self._siblings.leads
         checks = Checks(topology, store.tasks, live, me, plans=leads)
         balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
+        scrubbing = Scrubbing(store.scrubs, live)
         jobs = JobControl(
             store,
             nodes,
@@ -249,13 +251,16 @@ class Installation:
             namespace,
             checks,
             balance,
+            scrubbing,
             random,
             reactor,
             self._count_requests().total,
             self._siblings,
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
-        services = Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
+        services = Services(
+            namespace, admin, checks, balance, scrubbing, by_hand, jobs, reactor
+        )
         commands = Commands(services)
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)

@@ -25,6 +25,7 @@ JOBS = (
     "expire",
     "reap",
     "sweep",
+    "scrub",
     "monitor",
 )
 MAX_DEVICES = 1000

@@ -10,10 +10,12 @@ from zope.interface import implementer
 
 from koboldfs.client.nodes import Nodes
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.jobs.absence import Absence, AbsenceWalk
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.fsck import FsckWorker
@@ -24,8 +26,10 @@ from koboldfs.jobs.housekeeping import (
     Sweep,
 )
 from koboldfs.jobs.locks import REAPER_LOCK, UPLOADS_LOCK, alone
+from koboldfs.jobs.mending import Mending, OwnChecksums
 from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
+from koboldfs.jobs.scrub import ScrubWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker, in_turn
 from koboldfs.model.pacing import Attention
 from koboldfs.siblings import Siblings
@@ -39,6 +43,11 @@ EXPIRE_SECONDS = 30.0
 REAP_SECONDS = 5.0
 #: What background work may take of the time while requests come in as well.
 BACKGROUND_SHARE = 0.5
+
+#: What of that the scrub takes, also while no requests come in: it has a month.
+SCRUB_SHARE = 0.5
+#: A pass that is asked for begins so soon.
+SCRUB_IDLE_SECONDS = 1.0
 
 #: MogileFS's words for our jobs.
 JOB_NAMES = {"reaper": "reap", "job_master": "sweep"}
@@ -59,6 +68,7 @@ class JobControl:
         namespace: Namespace,
         checks: Checks,
         balance: Rebalancing,
+        scrubbing: Scrubbing,
         random: Any,
         clock: Any,
         requests: Callable[[], int],
@@ -104,6 +114,13 @@ class JobControl:
             worker.name: Driver(worker, clock, share=share, idle_seconds=seconds)
             for worker, seconds in workers
         }
+        owner = f"{random.getrandbits(64):016x}"
+        self.drivers["scrub"] = Driver(
+            _scrub(store, nodes, live, copies, scrubbing, clock, owner),
+            clock,
+            share=lambda: share() * SCRUB_SHARE,
+            idle_seconds=SCRUB_IDLE_SECONDS,
+        )
         self._wanted: dict[str, int] = {}
 
     def start(self, names: frozenset[str]) -> None:
@@ -148,3 +165,19 @@ class JobControl:
     async def hasten(self) -> int:
         """See `IJobControl`."""
         return await self._queues.hasten_replications()
+
+
+def _scrub(
+    store: Store,
+    nodes: Nodes,
+    live: LiveView,
+    copies: Copies,
+    scrubbing: Scrubbing,
+    clock: Any,
+    owner: str,
+) -> ScrubWorker:
+    tasks = store.tasks
+    checks = OwnChecksums(store.topology, tasks, live, "", plans=False)
+    inspector = FsckWorker(checks, tasks, copies, live, clock)
+    mending = Mending(inspector, store.scrubs, store.files, tasks, copies, nodes)
+    return ScrubWorker(scrubbing, mending, nodes, tasks, live, clock, owner)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from koboldfs.cli import admin, adopt, checks, files, status
+from koboldfs.cli import admin, adopt, checks, files, scrub, status
 from koboldfs.cli.context import (
     Context,
     domain_option,
@@ -187,6 +187,7 @@ def demo(once: bool, keep: str | None) -> int:
 
 for part in (
     *(*files.COMMANDS, status.status, admin.admin, *checks.COMMANDS),
+    scrub.scrub,
     *(adopt.adopt, demo),
 ):
     command.add_command(part)

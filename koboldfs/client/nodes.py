@@ -14,6 +14,9 @@ all of them understand.
     write     PUT; a small one with its MD5,   PUT, then HEAD
               else compared with stat
     read      GET                              GET
+    digests   digests                          digest, one by one
+    set_aside setaside                         not possible
+    list_fids list                             not possible
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from koboldfs.client.folders import Folders
 from koboldfs.client.http import NodeHttp, refused
 from koboldfs.client.mogstored import MOGSTORED_PORT, MOGSTORED_TYPES, Mogstored
 from koboldfs.client.relay import Digester, Relay
+from koboldfs.client.scrubbing import ScrubCalls
 from koboldfs.client.sidechannel import Refusal, SideChannel
 from koboldfs.client.survey import Surveyor, read_address, write_address
 from koboldfs.errors import CopyCorrupt, CopyMissing, NodeFault, NodeUnreachable
@@ -69,7 +73,7 @@ def work_seconds(size_bytes: int) -> float:
 
 
 @implementer(INodes)
-class Nodes:
+class Nodes(ScrubCalls):
     """All storage nodes of a cluster. Connections are made when they are needed."""
 
     log = Logger()

@@ -181,6 +181,18 @@ class FsckWorker(QueueWorker[Row, Checked]):
         await self.settle(settled)
         return [row for row in rows if row.task.fid in to_read]
 
+    async def inspect(self, files: Sequence[Located]) -> list[Checked]:
+        """What a check of these files comes to, in their order, without a queue: for
+        the scrub. Every copy is read, if our checksums are wanted of `Checks`."""
+        tasks = [Task(FSCK_TASK, one.file.fid, None, None, 0, one) for one in files]
+        await self._know_devices(tasks)
+        pairs = zip(tasks, files, strict=True)
+        rows = [self._begin_with(task, located) for task, located in pairs]
+        await self._hear(rows)
+        await self._search([row for row in rows if row.inspection.wants_search])
+        await self._find_class_checksums(rows)
+        return [await self.work(row) for row in rows]
+
     async def _know_devices(self, tasks: Sequence[Task]) -> None:
         """A copy on a dead device is none, and one on a device that is not there: be
         sure of it, with a picture that is younger than what is recorded."""

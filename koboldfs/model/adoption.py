@@ -160,5 +160,5 @@ def steps_back() -> Iterator[Step]:
     )
     yield Step("On each storage host in turn, stop our node and start mogstored.")
     yield Step("What is left of us in the database harms nobody; to remove it:")
-    yield Step("", "DROP TABLE kobold_checksum;")
+    yield Step("", "DROP TABLE kobold_checksum, kobold_scrub, kobold_lost;")
     yield Step("", "DELETE FROM server_settings WHERE field LIKE 'kobold%';")

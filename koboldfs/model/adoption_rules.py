@@ -115,7 +115,7 @@ def _account(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             BLOCKS,
             "may_not_create",
-            "this account may not create the table kobold_checksum",
+            "this account may not create the tables of KoboldFS (kobold_*)",
             "GRANT CREATE ON SCHEMA public TO the account, for the first start",
         )
     if server.encoding != "UTF8":

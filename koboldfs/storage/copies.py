@@ -321,13 +321,21 @@ class Copies:
         seconds: float | None = None,
     ) -> Checksum | None:
         """Read a file's bytes now and digest them; None if it is not there. That
-        takes as long as the file is, or raises `DeviceUnavailable` after `seconds`."""
+        takes as long as the file is, or raises `DeviceUnavailable` after `seconds`. In
+        the `background` the bytes are those of the disk, not of the system's memory."""
         device = self.folders.reading(target.devid)
         lane: LaneName = "background" if background else "digest"
         path = target.relative
         try:
             found = await self._ask(
-                device, lane, self._digest, device, path, hashtype, seconds=seconds
+                device,
+                lane,
+                self._digest,
+                device,
+                path,
+                hashtype,
+                background,
+                seconds=seconds,
             )
         except ReadFailed as error:
             if isinstance(error.__cause__, OSError):
@@ -442,10 +450,11 @@ class Copies:
         return True
 
     def _digest(
-        self, device: Device, relative: str, hashtype: int
+        self, device: Device, relative: str, hashtype: int, cold: bool
     ) -> tuple[Checksum, FileStat] | None:
+        path = f"{device.path}/{relative}"
         try:
-            return digest_file(self.disk, f"{device.path}/{relative}", hashtype)
+            return digest_file(self.disk, path, hashtype, cold=cold)
         except FileNotFoundError:
             self._missing(device)
             return None

@@ -75,10 +75,18 @@ class ReadFailed(DiskFault):
         self.offset = offset
 
 
-def digest_file(disk: IDisk, path: str, hashtype: int) -> tuple[Checksum, FileStat]:
-    """Read a file and digest it. Blocks. Raises `FileNotFoundError`, `ReadFailed`."""
+def digest_file(
+    disk: IDisk, path: str, hashtype: int, *, cold: bool = False
+) -> tuple[Checksum, FileStat]:
+    """Read a file and digest it. Blocks. Raises `FileNotFoundError`, `ReadFailed`.
+
+    `cold`: from the disk, not from what the system remembers of it. Nor shall it
+    remember a long file afterwards, in place of what others read.
+    """
     fd, found = disk.open(path)
     try:
+        if cold:
+            disk.begin_sync(fd, 0, found.size)
         digest = hashlib.new(HASHLIB_NAMES[hashtype])
         offset = 0
         while True:
@@ -91,4 +99,6 @@ def digest_file(disk: IDisk, path: str, hashtype: int) -> tuple[Checksum, FileSt
             digest.update(data)
             offset += len(data)
     finally:
+        if cold and found.size > DIGEST_CHUNK_BYTES:
+            disk.begin_sync(fd, 0, found.size)
         disk.close(fd)

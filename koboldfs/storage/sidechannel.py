@@ -7,7 +7,9 @@ After ``watch`` a connection only tells how busy the devices are.
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define
@@ -26,6 +28,7 @@ from koboldfs.sending import is_direct, send
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.digests import ReadFailed
 from koboldfs.storage.pull import Puller
+from koboldfs.storage.scrub import Scrubbing
 from koboldfs.storage.verbs import Verbs, code_of
 from koboldfs.wire.http import parse_target
 from koboldfs.wire.sidechannel import (
@@ -281,10 +284,17 @@ class SideChannelFactory(ServerFactory):
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, copies: Copies, puller: Puller) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        copies: Copies,
+        puller: Puller,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
         self.clock = clock
         self.copies = copies
-        self.verbs = Verbs(copies, puller)
+        scrubbing = Scrubbing(copies, clock.seconds, unix_time)
+        self.verbs = Verbs(copies, puller, scrubbing)
         self.load = _Load()
 
     def buildProtocol(  # type: ignore[override]

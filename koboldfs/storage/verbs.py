@@ -8,9 +8,11 @@ from typing import Any
 from koboldfs import errors
 from koboldfs.model.entities import HASH_TYPES
 from koboldfs.model.fid import MAX_FID
+from koboldfs.model.scrub import BAD_COPY, LAST_FOLDER, MISSING, ORPHAN
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.pull import Puller, PullRequest
+from koboldfs.storage.scrub import Scrubbing
 from koboldfs.version import __version__
 from koboldfs.wire.http import copy_target
 from koboldfs.wire.sidechannel import (
@@ -45,9 +47,10 @@ def code_of(error: Exception) -> str:
 class Verbs:
     """What the ``kobold`` verbs do. Each takes a request and returns the fields."""
 
-    def __init__(self, copies: Copies, puller: Puller) -> None:
+    def __init__(self, copies: Copies, puller: Puller, scrubbing: Scrubbing) -> None:
         self._copies = copies
         self._puller = puller
+        self._scrubbing = scrubbing
         self.by_name: dict[str, Callable[[Request], Awaitable[dict[str, Any]]]] = {
             "hello": self._hello,
             "usage": self._usage,
@@ -56,6 +59,9 @@ class Verbs:
             "digest": self._digest,
             "pull": self._pull,
             "delete": self._delete,
+            "digests": self._digests,
+            "setaside": self._set_aside,
+            "list": self._list,
         }
 
     async def _hello(self, request: Request) -> dict[str, Any]:
@@ -103,9 +109,7 @@ class Verbs:
 
     async def _digest(self, request: Request) -> dict[str, Any]:
         target = copy_target(_devid(request), _fid(request))
-        hashtype = HASH_TYPES.get(request.arguments.get("type", ""))
-        if hashtype is None:
-            raise SyntaxFault("no such type of digest")
+        hashtype = _hashtype(request)
         # Whoever asks for a digest by number is a job: one at a time on each device.
         found = await self._copies.digest(target, hashtype, background=True)
         return {"missing": 1} if found is None else {"checksum": found}
@@ -129,6 +133,42 @@ class Verbs:
         await self._copies.remove(copy_target(_devid(request), _fid(request)))
         return {}
 
+    async def _digests(self, request: Request) -> dict[str, Any]:
+        found = await self._scrubbing.digests(
+            _devid(request), _fids(request), _hashtype(request)
+        )
+        words = [MISSING if one is None else str(one) for one in found]
+        return {"checksums": ",".join(words)}
+
+    async def _set_aside(self, request: Request) -> dict[str, Any]:
+        reason, unless = (request.arguments.get(n, "") for n in ("reason", "unless"))
+        if reason not in (BAD_COPY, ORPHAN):
+            raise SyntaxFault("no such reason")
+        older = 0
+        if "older" in request.arguments:
+            older = _number(request, "older", 0, MAX_FID)
+        word = await self._scrubbing.set_aside(
+            _devid(request),
+            _fid(request),
+            reason,
+            parse_checksum(unless) if unless else None,
+            older,
+        )
+        return {"result": word}
+
+    async def _list(self, request: Request) -> dict[str, Any]:
+        found = await self._scrubbing.list_fids(
+            _devid(request),
+            _number(request, "folder", 0, LAST_FOLDER),
+            _number(request, "after", 0, MAX_FID),
+        )
+        fields = {"folder": found.folder, "fids": ",".join(map(str, found.fids))}
+        if found.more:
+            fields["more"] = 1
+        elif found.following is not None:
+            fields["following"] = found.following
+        return fields
+
 
 def _devid(request: Request) -> int:
     return _number(request, "devid", 1, _MAX_DEVID)
@@ -136,6 +176,13 @@ def _devid(request: Request) -> int:
 
 def _fid(request: Request) -> int:
     return _number(request, "fid", 1, MAX_FID)
+
+
+def _hashtype(request: Request) -> int:
+    hashtype = HASH_TYPES.get(request.arguments.get("type", ""))
+    if hashtype is None:
+        raise SyntaxFault("no such type of digest")
+    return hashtype
 
 
 def _fids(request: Request) -> list[int]:

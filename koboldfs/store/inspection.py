@@ -144,7 +144,8 @@ class Inspection:
             engine=self.reader.dialect_name,
             made_by_mogilefs=self._setting(CREATED_SETTING) is None,
             schema_version=version,
-            served_before="kobold_checksum" in columns,
+            served_before={name for name in metadata.tables if name[:7] == "kobold_"}
+            <= set(columns),
             missing_columns=tuple(missing),
             missing_late_columns=tuple(late),
             server=self._server(),

@@ -30,6 +30,7 @@ from koboldfs.store.files import Files
 from koboldfs.store.locks import NoLocks, SharedLocks
 from koboldfs.store.queues import Queues
 from koboldfs.store.reader import MysqlReader, PostgresReader, Reader, SqliteReader
+from koboldfs.store.scrubs import Scrubs
 from koboldfs.store.sqlite import SqliteRunner
 from koboldfs.store.statements import statements_for
 from koboldfs.store.tasks import Tasks
@@ -49,8 +50,8 @@ _EXAMPLES = (
 
 
 class Store:
-    """A database. `files`, `topology`, `queues` and `tasks` provide the ports; they are
-    there at once, and of use after `start`."""
+    """A database. `files`, `topology`, `queues`, `tasks` and `scrubs` provide the
+    ports; they are there at once, and of use after `start`."""
 
     _log = Logger()
 
@@ -66,6 +67,7 @@ class Store:
         self.topology = SmallTables(database, runner.watch)
         self.queues = Queues(database)
         self.tasks = Tasks(database)
+        self.scrubs = Scrubs(database)
 
     @property
     def engine(self) -> str:

@@ -259,6 +259,34 @@ kobold_checksum = Table(
     Column("hashtype", SmallInteger, nullable=False),
     Column("checksum", _DIGEST, nullable=False),
 )
+#: Where the scrub of each device stands; see `koboldfs.model.scrub.Scrub`.
+kobold_scrub = Table(
+    "kobold_scrub",
+    metadata,
+    Column("devid", SmallInteger, primary_key=True, autoincrement=False),
+    Column("known", Integer, nullable=False),
+    *(
+        Column(name, Integer, nullable=False, server_default="0")
+        for name in ("began", "ended", "asked", "running")
+    ),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("position", "folder", "end_fid", "files", "size_bytes")
+    ),
+    *(
+        Column(name, BigInteger, nullable=False, server_default="0")
+        for name in ("bad", "mended", "missing", "orphans", "lost")
+    ),
+    Column("owner", _short(40), nullable=False, server_default=""),
+    Column("leased_until", Integer, nullable=False, server_default="0"),
+)
+#: Live files of which no good copy was found, and when that was.
+kobold_lost = Table(
+    "kobold_lost",
+    metadata,
+    Column("fid", _SERIAL, primary_key=True, autoincrement=False),
+    Column("since", Integer, nullable=False),
+)
 
 
 #: What is said after a table's columns.

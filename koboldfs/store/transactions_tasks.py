@@ -198,7 +198,32 @@ def finish_checks(
     news = [one for one in checks if one.change or one.events or one.replicate]
     stale: list[int] = []
     if news:
-        news, stale = yield from _still_true(sql, news)
+        news, stale = yield from _still_true(sql, news, queued=True)
+    yield from _findings(sql, news, repair)
+    yield quiet(
+        sql.lease_tasks(kind=FSCK_TASK, delay=relook, fids=stale) if stale else None
+    )
+    skipped = set(stale)
+    done = [
+        TaskDone(one.fid, one.retry_seconds, one.failcount)
+        for one in checks
+        if one.fid not in skipped
+    ]
+    yield from finish_tasks(sql, FSCK_TASK, done)
+
+
+def record_findings(
+    sql: Statements, repair: int, checks: Sequence[Checked]
+) -> Steps[list[int]]:
+    """Record what a scrub found; see `IScrubs.record`."""
+    if not checks:
+        return []
+    true, _ = yield from _still_true(sql, checks, queued=False)
+    yield from _findings(sql, true, repair)
+    return [one.fid for one in true]
+
+
+def _findings(sql: Statements, news: Sequence[Checked], repair: int) -> Steps[None]:
     changes = [one.change for one in news if one.change]
     if changes:
         yield from change_copies(sql, changes)
@@ -211,27 +236,21 @@ def finish_checks(
     yield quiet(
         sql.queue_again.rows([{"fid": fid, "delay": repair} for fid in copied]),
         sql.log_events.rows(events),
-        sql.lease_tasks(kind=FSCK_TASK, delay=relook, fids=stale) if stale else None,
     )
-    skipped = set(stale)
-    done = [
-        TaskDone(one.fid, one.retry_seconds, one.failcount)
-        for one in checks
-        if one.fid not in skipped
-    ]
-    yield from finish_tasks(sql, FSCK_TASK, done)
 
 
 def _still_true(
-    sql: Statements, news: Sequence[Checked]
+    sql: Statements, news: Sequence[Checked], *, queued: bool
 ) -> Steps[tuple[list[Checked], list[int]]]:
     """The checks that still say something true, and the fids of those that are to be
-    looked at again, because copies came or went. The files are locked."""
+    looked at again, because copies came or went. The files are locked. `queued`: those
+    are done whose rows somebody else has finished."""
     fids = sorted(one.fid for one in news)
     reply = yield sql.lock_fids(fids=fids)
-    live = {row[0] for row in reply.rows}
-    reply = yield sql.queued_tasks(kind=FSCK_TASK, fids=fids)
-    ours = live & {row[0] for row in reply.rows}
+    ours = {row[0] for row in reply.rows}
+    if queued:
+        reply = yield sql.queued_tasks(kind=FSCK_TASK, fids=fids)
+        ours &= {row[0] for row in reply.rows}
     reply = yield sql.copies_of(fids=fids)
     recorded: dict[int, set[int]] = {}
     for fid, devid in reply.rows:

@@ -47,7 +47,7 @@ def open_uploads(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]
         return (yield from _open_from_sequence(sql, wanted))
     if sql.tongue.name == "mysql":
         return (yield from _open_counted(sql, wanted))
-    base = yield from _highest(sql)
+    base = yield from highest_drawn(sql)
     fids = list(range(base + 1, base + 1 + len(wanted)))
     rows = [_row(one) | {"fid": fid} for one, fid in zip(wanted, fids, strict=True)]
     yield quiet(sql.open_as.rows(rows))
@@ -63,7 +63,7 @@ def _row(one: Opening) -> dict[str, int | str]:
     }
 
 
-def _highest(sql: Statements) -> Steps[int]:
+def highest_drawn(sql: Statements) -> Steps[int]:
     """The highest fid that was ever drawn, or that any table knows."""
     rows = (yield sql.highest_fids()).rows
     if sql.tongue.name != "mysql":
@@ -80,7 +80,7 @@ def push_sequence(sql: Statements) -> Steps[None]:
     """
     if sql.tongue.name == "postgresql":
         yield quiet(sql.lock_draws(), sql.push_sequence())
-    elif sql.tongue.name == "mysql" and (highest := (yield from _highest(sql))):
+    elif sql.tongue.name == "mysql" and (highest := (yield from highest_drawn(sql))):
         row = sql.raise_draws.rows([{"fid": highest}])
         yield quiet(row, sql.drop_raise(fid=highest))
 
@@ -155,7 +155,7 @@ def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
         yield quiet(sql.forget_uploads(fids=drawn))
         if wanted.fid < drawn[0]:
             raise FidInUse
-    if wanted.fid <= (yield from _highest(sql)):
+    if wanted.fid <= (yield from highest_drawn(sql)):
         raise FidInUse
     if sql.tongue.name == "postgresql":
         yield quiet(sql.draw_above(fid=wanted.fid))

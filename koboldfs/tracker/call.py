@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from koboldfs.cluster.checks import Checks
     from koboldfs.cluster.namespace import Namespace
     from koboldfs.cluster.rebalancing import Rebalancing
+    from koboldfs.cluster.scrubbing import Scrubbing
     from koboldfs.model.view import View
 
 #: The fields of an OK reply, in order; None is an empty value.
@@ -44,6 +45,7 @@ class Services:
     admin: Admin
     checks: Checks
     balance: Rebalancing
+    scrubbing: Scrubbing
     by_hand: ByHand
     jobs: IJobControl
     clock: IReactorTime

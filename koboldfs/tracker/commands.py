@@ -24,6 +24,7 @@ from koboldfs.tracker.host_commands import HOST_COMMANDS
 from koboldfs.tracker.list_commands import LIST_COMMANDS
 from koboldfs.tracker.plain_commands import PLAIN_COMMANDS
 from koboldfs.tracker.rebalance_commands import REBALANCE_COMMANDS
+from koboldfs.tracker.scrub_commands import SCRUB_COMMANDS
 from koboldfs.tracker.setting_commands import SETTING_COMMANDS
 
 COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
@@ -36,6 +37,7 @@ COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
     HAND_COMMANDS,
     FSCK_COMMANDS,
     REBALANCE_COMMANDS,
+    SCRUB_COMMANDS,
     PLAIN_COMMANDS,
 )
 

@@ -25,13 +25,24 @@ holds up nobody:
     digest  devid fid type                            checksum | missing=1
     pull    devid fid size host fromdevid [checksum]  checksum
     delete  devid fid                                 (none; not there is fine)
+    digests devid fids type                           checksums
+    setaside  devid fid reason [unless] [older]       result
+    list    devid folder after                        folder fids [more | following]
 
 ``fids`` are up to `MAX_STATS` numbers with commas between them; ``sizes`` and
 ``checksums`` answer in the same order, -1 for a copy that is not there, and nothing for
-a checksum that is not known. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written
-``SHA-256:<hex>``. ``host`` is the NAME of a host of the cluster: the node looks its
-address up itself, so a pull can not be aimed at a stranger. Error codes: those of
-`ERROR_CODES`.
+a checksum that is not known. To ``digests`` they are read from the disk, as many from
+the first on as fit a request (one at least): so many ``checksums`` come back,
+``missing`` or ``unreadable`` in the place of what is not there or fails. ``setaside``
+moves a copy into the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless
+it reads as the checksum ``unless`` or was written less than ``older`` seconds ago;
+``result`` is ``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives
+the ``fids`` of the first ``folder`` (a number of seven digits, 0012345 is
+``0/012/345``) from the given one on that has any, in it those above ``after``; there
+are ``more`` in it, or the ``following`` one is asked for next, or (neither) there are
+no more. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written ``SHA-256:<hex>``.
+``host`` is the NAME of a host of the cluster: the node looks its address up itself, so
+a pull can not be aimed at a stranger. Error codes: those of `ERROR_CODES`.
 """
 
 from __future__ import annotations
@@ -47,7 +58,10 @@ from koboldfs.wire.escaping import escape, format_arguments, parse_arguments, un
 MAX_LINE_BYTES = 256 * 1024
 #: No more copies are asked for at once: the answer has to fit a line.
 MAX_STATS = 1000
-VERBS = ("hello", "usage", "stat", "stats", "digest", "pull", "delete")
+VERBS = (
+    *("hello", "usage", "stat", "stats", "digest", "pull", "delete"),
+    *("digests", "setaside", "list"),
+)
 ERROR_CODES = (
     "bad_request",  # the line does not follow the grammar
     "no_device",  # the device is not served here (now)

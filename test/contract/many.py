@@ -71,4 +71,5 @@ def long_queues(count: int, base: int = 0, tasks: int | None = None) -> list[str
         f"insert into file_to_delete_later select n, {now} + n % 9 - 4 {gone}",
         f"insert into {log} select {now} - 900, n, 'NOPA' {fids}",
         f"insert into tempfile select {opened} {fids}",
+        f"insert into kobold_lost select n, 1 {fids}",
     ]

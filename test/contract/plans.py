@@ -24,6 +24,7 @@ GROWING = (
     "fsck_log",
     "checksum",
     "kobold_checksum",
+    "kobold_lost",
 )
 #: Statements that read more where there is more, and why they may.
 BOUNDED = {
@@ -41,6 +42,8 @@ _NUMBERS = ("dmids", "lengths", "classids", "devcounts", "copy_fids", "copy_devi
 _NUMBERS += ("sum_fids", "hashtypes", "queue_fids")
 _LISTS |= dict.fromkeys(_NUMBERS, [1, 2]) | {"checksums": [b"x", b"y"]}
 _TEXTS = ("dkey", "pattern", "field", "value", "low", "high", "devids", "arg", "evcode")
+_TEXTS += ("owner", "new_owner")
+_LISTS["numbers"] = [1, 2]
 
 
 class RecordingTongue(Tongue):

@@ -20,6 +20,8 @@ AGEING = (
     f"update file_to_delete2 {_OLDER}",
     f"update file_to_queue {_OLDER}",
     "update tempfile set createtime = createtime - {0}",
+    "update kobold_scrub set known = known - {0}, began = began - {0}",
+    "update kobold_scrub set leased_until = leased_until - {0}",
 )
 
 

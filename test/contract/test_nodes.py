@@ -6,10 +6,11 @@ from twisted.trial.unittest import TestCase
 
 from koboldfs.model.entities import Place
 from test.contract.nodes import NodesContract, host
+from test.contract.nodes_scrub import ScrubNodesContract
 from test.fakes.nodes import MemoryNodes
 
 
-class MemoryNodesTests(NodesContract, TestCase):
+class MemoryNodesTests(NodesContract, ScrubNodesContract, TestCase):
     """`MemoryNodes`."""
 
     def setUp(self) -> None:

@@ -17,12 +17,13 @@ from koboldfs.model.entities import Place
 from koboldfs.model.fid import relative_path
 from koboldfs.storage.service import StorageNode
 from test.contract.nodes import NodesContract, host
+from test.contract.nodes_scrub import ScrubNodesContract
 
 #: A node has looked at its devices and tested them long before this (seconds).
 READY_SECONDS = 10.0
 
 
-class RealNodesTests(NodesContract, TestCase):
+class RealNodesTests(NodesContract, ScrubNodesContract, TestCase):
     """`Nodes` with two `StorageNode`, pulls and all."""
 
     timeout = 30

@@ -18,6 +18,7 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.server import ServerCase, ServerContract
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
@@ -69,6 +70,10 @@ class MariaQueues(MariaCase, QueuesContract):
 
 class MariaTasks(MariaCase, TasksContract):
     """`ITasks`."""
+
+
+class MariaScrubs(MariaCase, ScrubsContract):
+    """`IScrubs`."""
 
 
 class MariaOwn(MariaCase, ServerContract):
@@ -225,6 +230,7 @@ class MariaOwn(MariaCase, ServerContract):
             f"insert into file_to_delete2 (fid, nexttry) select seq, seq {rows}",
             f"insert into file_to_queue (fid, type, nexttry) select seq, 1, 1 {rows}",
             f"insert into kobold_checksum select seq, 4, 'x' {rows}",
+            f"insert into kobold_lost select seq, 1 {rows}",
             f"insert into checksum select seq, 1, 'x' {rows}",
             f"insert into file_to_delete select seq {rows}",
             f"insert into file_to_delete_later select seq, seq {rows}",

@@ -11,6 +11,7 @@ from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.tasks import TasksContract
 from test.contract.topology import TopologyContract
 from test.fakes.store import MemoryStore
@@ -21,6 +22,7 @@ class Ports:
 
     def __init__(self, store: MemoryStore) -> None:
         self.files = self.topology = self.queues = self.tasks = store
+        self.scrubs = store.scrubs
 
 
 class MemoryCase(TestCase):
@@ -65,3 +67,7 @@ class MemoryQueues(MemoryCase, QueuesContract):
 
 class MemoryTasks(MemoryCase, TasksContract):
     """`ITasks`."""
+
+
+class MemoryScrubs(MemoryCase, ScrubsContract):
+    """`IScrubs`."""

@@ -17,6 +17,7 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.server import ServerCase, ServerContract
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
@@ -62,6 +63,10 @@ class PostgresQueues(PostgresCase, QueuesContract):
 
 class PostgresTasks(PostgresCase, TasksContract):
     """`ITasks`."""
+
+
+class PostgresScrubs(PostgresCase, ScrubsContract):
+    """`IScrubs`."""
 
 
 class PostgresOwn(PostgresCase, ServerContract):
@@ -215,6 +220,7 @@ class PostgresOwn(PostgresCase, ServerContract):
             "insert into file_to_queue select n, 1, n % 2 + 1, n from n;"
             "insert into kobold_checksum select n, 4, 'x' from n;"
             "insert into checksum select n, 1, 'x' from n;"
+            "insert into kobold_lost select n, 1 from n;"
         )
         import psycopg2
 

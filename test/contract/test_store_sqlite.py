@@ -18,6 +18,7 @@ from test.contract.files import FilesContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
+from test.contract.scrubs import ScrubsContract
 from test.contract.server import AGEING
 from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
@@ -84,6 +85,10 @@ class SqliteQueues(SqliteCase, QueuesContract):
 
 class SqliteTasks(SqliteCase, TasksContract):
     """`ITasks`."""
+
+
+class SqliteScrubs(SqliteCase, ScrubsContract):
+    """`IScrubs`."""
 
 
 class SqliteFile(SqliteCase):

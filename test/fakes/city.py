@@ -32,6 +32,7 @@ from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.model.entities import (
     Checksum,
     Closing,
@@ -376,11 +377,13 @@ class City:
         self.tasks = MemoryStore(self.clock)
         self.checks = Checks(database, self.tasks, self.live, "vm")
         self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
+        self.scrubbing = Scrubbing(self.tasks.scrubs, self.live)
         self.services = Services(
             self.namespace,
             self.admin,
             self.checks,
             self.balance,
+            self.scrubbing,
             ByHand(self.namespace, self.tasks, database),
             self.jobs,
             self.clock,

@@ -39,6 +39,7 @@ from koboldfs.model.entities import (
     HostReport,
     Place,
 )
+from test.fakes.nodes_scrub import MemoryScrubNodes
 
 #: Bytes that `read` gives its consumer at a time; small, so that tests see several.
 READ_BYTES = 1024
@@ -53,7 +54,7 @@ def own_checksum(data: bytes) -> Checksum:
 
 @implementer(INodes)
 @define(eq=False)
-class MemoryNodes:
+class MemoryNodes(MemoryScrubNodes):
     """All the storage nodes of a cluster, in a dictionary."""
 
     clock: IReactorTime | None = None
@@ -71,6 +72,13 @@ class MemoryNodes:
     failing: dict[str, list[Exception]] = field(factory=dict)
     kib_total: dict[int, int] = field(factory=dict)
     calls: list[tuple[Any, ...]] = field(factory=list)
+    #: (devid, fid, reason, bytes) of what was put into quarantine.
+    quarantine: list[tuple[int, int, str, bytes]] = field(factory=list)
+    #: (devid, fid) of copies whose bytes cannot be read, and those just written.
+    unreadable: set[tuple[int, int]] = field(factory=set)
+    young: set[tuple[int, int]] = field(factory=set)
+    #: (devid, fid) -> what the next reads of it give; then what is there.
+    glitches: dict[tuple[int, int], bytes] = field(factory=dict)
     #: Called before a copy is made, with (source, target, fid): a place for a test
     #: to delete the file, or to wait.
     before_copy: Callable[[Place, Place, int], Awaitable[None]] | None = None
@@ -135,6 +143,9 @@ class MemoryNodes:
         data = self.copies.get(_key(place, fid))
         if data is None:
             return None
+        if (place.devid, fid) in self.unreadable:
+            raise NodeFault(f"dev{place.devid} cannot read fid {fid}")
+        data = self.glitches.pop((place.devid, fid), data)
         digest = new_digest(HASHLIB_NAMES[hashtype], data).digest()
         return Checksum(hashtype, digest)
 

@@ -24,6 +24,7 @@ from koboldfs import errors
 from koboldfs.interfaces import IFiles, IQueues, ITasks, ITopology
 from test.fakes.store_files import FileCalls
 from test.fakes.store_queues import QueueCalls
+from test.fakes.store_scrubs import MemoryScrubs
 from test.fakes.store_tables import Tables
 from test.fakes.store_tasks import TaskCalls
 from test.fakes.store_topology import TopologyCalls
@@ -46,6 +47,10 @@ class MemoryStore(FileCalls, TopologyCalls, QueueCalls, TaskCalls):
     gates: dict[str, Deferred[None]] = field(factory=dict)
     calls: list[tuple[Any, ...]] = field(factory=list)
     watchers: list[Callable[[], None]] = field(factory=list)
+    scrubs: MemoryScrubs = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.scrubs = MemoryScrubs(self)
 
     def now(self) -> int:
         """The database's clock, in whole Unix seconds."""

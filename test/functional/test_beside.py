@@ -281,7 +281,7 @@ class TakeOver:
 
     def _clean_of_ours(self: Any) -> None:
         """As doc/from-mogilefs says, under Going back."""
-        self.execute("drop table kobold_checksum")
+        self.execute("drop table kobold_checksum, kobold_scrub, kobold_lost")
         self.execute("delete from server_settings where field like 'kobold%'")
 
 

@@ -22,8 +22,10 @@ def bytes_of(number: int) -> bytes:
     return b"%06d" % number * 20
 
 
-class Checks:
-    """Run on each kind of database."""
+class Filled:
+    """Files in a cluster, and what its database says of them."""
+
+    database: str
 
     def fill(self: Any, cluster: Cluster, count: int) -> list[str]:
         """Files with a copy on every host; returns their keys."""
@@ -54,6 +56,10 @@ class Checks:
         """The file's number."""
         with cluster.tracker() as tracker:
             return int(tracker.ask("file_info", domain=DOMAIN, key=key)["fid"])
+
+
+class Checks(Filled):
+    """Run on each kind of database."""
 
     def finished(self: Any, cluster: Cluster) -> dict[str, str]:
         """The status, once the check is over."""

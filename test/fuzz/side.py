@@ -36,6 +36,9 @@ SERVER_SAMPLES = (
     + _SHA256
     + b"\n",
     b"kobold 7 delete devid=1&fid=7\n",
+    b"kobold 8 digests devid=1&fids=7,8&type=SHA-256\n",
+    b"kobold 9 setaside devid=1&fid=7&reason=bad&older=9&unless=" + _SHA256 + b"\n",
+    b"kobold 10 list devid=1&folder=0&after=0\n",
     b"nonsense\n\n",
 )
 SERVER_WORDS = (

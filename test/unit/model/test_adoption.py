@@ -57,4 +57,6 @@ class Ways(SynchronousTestCase):
         """Policies that MogileFS does not know are named, and what we leave behind."""
         commands = self.commands(steps_back())
         self.assertIn("--policy 'MultipleHosts()'", commands[0])
-        self.assertIn("DROP TABLE kobold_checksum;", commands)
+        self.assertIn(
+            "DROP TABLE kobold_checksum, kobold_scrub, kobold_lost;", commands
+        )
