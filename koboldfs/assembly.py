@@ -290,6 +290,7 @@ class Installation:
             shutdown=self._shutdown,
             publisher=globalLogPublisher,
             process=self._siblings.number if not self._siblings.alone else None,
+            counters=lambda: namespace.promises.keeping.counters(),
         )
         await self._listen("--tracker-listen", config.tracker_listen, text)
         native = NativeFactory(namespace, reactor)

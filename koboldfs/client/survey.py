@@ -115,6 +115,7 @@ class Findings:
     devids: Sequence[int]
     reachable: bool = False
     kobold: bool = False
+    fsync: bool = True
     devices: dict[int, DeviceReport] = field(factory=dict)
 
     def report(self) -> HostReport:
@@ -127,6 +128,7 @@ class Findings:
                 self.devices.get(devid, DeviceReport(devid, "unreachable"))
                 for devid in self.devids
             ),
+            self.fsync,
         )
 
 
@@ -193,6 +195,7 @@ class Surveyor:
     async def _look_at_ours(self, findings: Findings, channel: SideChannel) -> None:
         fields = await channel.call("usage", {}, STEP_SECONDS)
         findings.reachable = findings.kobold = True
+        findings.fsync = fields.get("fsync") != "0"
         findings.devices = reports_of_ours(fields, findings.devids)
 
     async def _all(self, works: Any) -> None:

@@ -392,6 +392,7 @@ class City:
             call_from_thread=lambda function, *arguments: function(*arguments),
             shutdown=lambda: self.shutdowns.append(True),
             publisher=self.publisher,
+            counters=lambda: self.namespace.promises.keeping.counters(),
             max_connections=max_connections,
         )
 
@@ -411,6 +412,12 @@ class City:
         city.done("create_class domain=d1&class=c1&mindevcount=2")
         city.done("create_class domain=d1&class=md5c&mindevcount=2&hashtype=MD5")
         return city
+
+    def look(self) -> None:
+        """Have every host looked at."""
+        for work in (self.live.refresh(), self.live.survey()):
+            done = Deferred.fromCoroutine(work)
+            assert done.called, "the picture needs time"
 
     def connect(self, ip: str = "127.0.0.9") -> tuple[TrackerProtocol, StringTransport]:
         """A connection from that address, with its transport."""
