@@ -23,9 +23,11 @@ from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.config import Config
 from koboldfs.errors import ConfigError, DomainExists, KoboldError
@@ -238,6 +240,16 @@ class Installation:
         me, leads = config.host_name, self._siblings.leads
         checks = Checks(topology, store.tasks, live, me, plans=leads)
         balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
+        overview = Overview(
+            store.health,
+            files,
+            store.tasks,
+            store.queues,
+            topology,
+            namespace.copies,
+            reactor,
+        )
+        live.observe(overview.notice)
         jobs = JobControl(
             store,
             nodes,
@@ -249,9 +261,20 @@ class Installation:
             reactor,
             self._count_requests().total,
             self._siblings,
+            overview,
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
-        services = Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
+        services = Services(
+            namespace,
+            admin,
+            checks,
+            balance,
+            by_hand,
+            jobs,
+            reactor,
+            overview,
+            FileReports(namespace, nodes, reactor),
+        )
         commands = Commands(services)
         await self._open_doors(commands, jobs, namespace)
         jobs.start(config.jobs)

@@ -26,6 +26,7 @@ JOBS = (
     "reap",
     "sweep",
     "monitor",
+    "census",
 )
 MAX_DEVICES = 1000
 MAX_PROCESSES = 64

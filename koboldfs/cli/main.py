@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from koboldfs.cli import admin, adopt, checks, files, status
+from koboldfs.cli import admin, adopt, checks, files, safety, status
 from koboldfs.cli.context import (
     Context,
     domain_option,
@@ -186,7 +186,8 @@ def demo(once: bool, keep: str | None) -> int:
 
 
 for part in (
-    *(*files.COMMANDS, status.status, admin.admin, *checks.COMMANDS),
+    *(*files.COMMANDS, status.status, *safety.COMMANDS),
+    *(admin.admin, *checks.COMMANDS),
     *(adopt.adopt, demo),
 ):
     command.add_command(part)

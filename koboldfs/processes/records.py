@@ -30,6 +30,7 @@ KEPT: dict[str, str | None] = {
     "want": "job",
     "distrust": "devid",
     "requests": None,
+    "jobs": None,
     "changed": None,
 }
 

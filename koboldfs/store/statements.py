@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from koboldfs.store.phrases import Tongue
 from koboldfs.store.statements_files import FileStatements
+from koboldfs.store.statements_health import HealthStatements
 from koboldfs.store.statements_queues import QueueStatements
 from koboldfs.store.statements_quick import QuickStatements
 from koboldfs.store.statements_tasks import TaskStatements
@@ -19,6 +20,7 @@ class Statements(
     TopologyStatements,
     QueueStatements,
     TaskStatements,
+    HealthStatements,
 ):
     """Every phrase as an attribute; `statements_*` say which there are."""
 
@@ -28,6 +30,7 @@ class Statements(
         TopologyStatements.__init__(self, tongue)
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)
+        HealthStatements.__init__(self, tongue)
 
     def as_found(
         self, *, folds_keys: bool, keeps_task_args: bool, sorts_keys: bool

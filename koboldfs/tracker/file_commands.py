@@ -105,9 +105,9 @@ async def create_close(services: Services, call: Call) -> Pairs:
     Without a key the upload is thrown away. A repeated close of the same file is OK
     again. OK: nothing, or `copies` and `promised` (on how many hosts the file lies, and
     should lie) while the first is less. Errors in this order: `no_fid`, `no_devid`,
-    `no_path`, `invalid_checksum_format`, `bogus_args` (the path is not the one that was offered;
-    a size that is no number), `no_temp_file`, `invalid_destdev`, `size_verify_error`,
-    `size_mismatch`, `checksum_mismatch`, `fid_exists`.
+    `no_path`, `invalid_checksum_format`, `bogus_args` (the path is not the one that was
+    offered; a size that is no number), `no_temp_file`, `invalid_destdev`,
+    `size_verify_error`, `size_mismatch`, `checksum_mismatch`, `fid_exists`.
     """
     domain = await services.namespace.known_domain(call.arguments.get("domain"))
     for name, missing in (

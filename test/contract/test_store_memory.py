@@ -9,6 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.queues import QueuesContract
 from test.contract.tasks import TasksContract
@@ -20,7 +21,8 @@ class Ports:
     """A `MemoryStore` as the attributes of a store."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.files = self.topology = self.queues = self.tasks = store
+        self.files = self.topology = self.queues = store
+        self.tasks = self.health = store
 
 
 class MemoryCase(TestCase):
@@ -65,3 +67,7 @@ class MemoryQueues(MemoryCase, QueuesContract):
 
 class MemoryTasks(MemoryCase, TasksContract):
     """`ITasks`."""
+
+
+class MemoryHealth(MemoryCase, HealthContract):
+    """`IHealth`."""

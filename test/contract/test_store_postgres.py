@@ -14,6 +14,7 @@ from koboldfs.model.entities import Closing
 from koboldfs.store import prepared
 from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
@@ -62,6 +63,10 @@ class PostgresQueues(PostgresCase, QueuesContract):
 
 class PostgresTasks(PostgresCase, TasksContract):
     """`ITasks`."""
+
+
+class PostgresHealth(PostgresCase, HealthContract):
+    """`IHealth`."""
 
 
 class PostgresOwn(PostgresCase, ServerContract):

@@ -29,8 +29,10 @@ from koboldfs import errors
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.model.entities import (
     Checksum,
@@ -44,6 +46,7 @@ from koboldfs.model.entities import (
     Topology,
     Upload,
 )
+from koboldfs.model.pacing import Progress
 from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands
 from koboldfs.tracker.factory import TrackerFactory
@@ -62,6 +65,7 @@ class MemoryDatabase:
     copies: dict[int, tuple[int, ...]] = field(factory=dict)
     uploads: dict[int, Upload] = field(factory=dict)
     checksums: dict[int, Checksum] = field(factory=dict)
+    own_checksums: dict[int, Checksum] = field(factory=dict)
     queues: dict[int, dict[str, dict[str, Any]]] = field(factory=dict)
     failing: dict[str, list[Exception]] = field(factory=dict)
     pause: Deferred[None] | None = None
@@ -134,6 +138,8 @@ class MemoryDatabase:
             len(closing.devids),
         )
         self.copies[closing.fid] = closing.devids
+        if closing.checksum is not None:
+            self.own_checksums[closing.fid] = closing.checksum
         if closing.class_checksum is not None:
             self.checksums[closing.fid] = closing.class_checksum
         return "closed"
@@ -177,6 +183,10 @@ class MemoryDatabase:
         self.asked.append(("list_files", after_fid, limit))
         fids = sorted(fid for fid in self.files if fid > after_fid)[:limit]
         return [Located(self.files[fid], self.copies.get(fid, ())) for fid in fids]
+
+    async def own_checksum(self, fid: int) -> Checksum | None:
+        """See `IFiles`."""
+        return self.own_checksums.get(fid)
 
     async def class_checksum(self, fid: int) -> Checksum | None:
         """See `IFiles`."""
@@ -341,6 +351,13 @@ class MemoryJobs:
         """See `IJobControl`."""
         return {job: (count, count) for job, count in self.wanted.items()}
 
+    def progress(self) -> Mapping[str, Progress]:
+        """See `IJobControl`."""
+        return {
+            job: Progress(running=count, done=7, rate=0.5)
+            for job, count in self.wanted.items()
+        }
+
     def want(self, job: str, count: int) -> None:
         """See `IJobControl`."""
         if job not in self.wanted:
@@ -373,6 +390,16 @@ class City:
         self.tasks = MemoryStore(self.clock)
         self.checks = Checks(database, self.tasks, self.live, "vm")
         self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
+        self.overview = Overview(
+            self.tasks,
+            database,
+            self.tasks,
+            self.tasks,
+            self.tasks,
+            self.namespace.copies,
+            self.clock,
+        )
+        self.live.observe(self.overview.notice)
         self.services = Services(
             self.namespace,
             self.admin,
@@ -381,6 +408,8 @@ class City:
             ByHand(self.namespace, self.tasks, database),
             self.jobs,
             self.clock,
+            self.overview,
+            FileReports(self.namespace, self.nodes, self.clock),
         )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []
