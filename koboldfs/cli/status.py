@@ -25,8 +25,8 @@ Row = dict[str, Any]
 def status(context: Context) -> None:
     """Show whether files are safe, what is at work, and what to do.
 
-    Then come trackers, hosts, devices, domains and counters. Every tracker is asked whether
-    it is there; the first that answers tells the rest.
+    Then come trackers, hosts, devices, domains and counters. Every tracker is asked
+    whether it is there; the first that answers tells the rest.
     """
     if context.timeout_seconds is None:
         context.timeout_seconds = STATUS_SECONDS

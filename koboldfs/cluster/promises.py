@@ -17,6 +17,7 @@ class Promises:
         self._stored = 0
         self._short = 0
         self._unsynced = 0
+        self._bytes = 0
 
     def of(self, dmid: int, classid: int, devids: Collection[int]) -> Promise:
         """What a file of that class with copies there has of its promise.
@@ -33,6 +34,7 @@ class Promises:
     def answered(self, closing: Closing) -> None:
         """A file is recorded so, and its store is answered now."""
         self._stored += 1
+        self._bytes += closing.length
         if not self.of(closing.dmid, closing.classid, closing.devids).kept:
             self._short += 1
         live = self._copies.live
@@ -45,4 +47,4 @@ class Promises:
     @property
     def keeping(self) -> Keeping:
         """What was counted so far."""
-        return Keeping(self._stored, self._short, self._unsynced)
+        return Keeping(self._stored, self._short, self._unsynced, self._bytes)

@@ -38,7 +38,7 @@ SAVE_SECONDS = 5.0
 STALLED_SECONDS = 30.0
 #: The shortest rest between two passes (seconds); a longer pass rests as long as it
 #: took.
-REST_SECONDS = 60
+REST_SECONDS = 10
 #: How often it is looked which file is short for the longest time (seconds).
 OLDEST_SECONDS = 15.0
 

@@ -31,6 +31,7 @@ class Keeping:
     stored: int = 0
     short: int = 0
     unsynced: int = 0
+    stored_bytes: int = 0
 
     def counters(self) -> dict[str, int]:
         """By their names in `!stats`; what has not counted yet is not there."""

@@ -31,6 +31,7 @@ KEPT: dict[str, str | None] = {
     "distrust": "devid",
     "requests": None,
     "jobs": None,
+    "metrics": None,
     "changed": None,
 }
 

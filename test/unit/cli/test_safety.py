@@ -20,9 +20,8 @@ GOOD = (
     "&job_2_name=replicate&job_2_running=1&job_3_name=reap&job_3_running=1"
     "&job_4_name=expire&job_4_running=1"
 )
-BAD = GOOD.replace("short_one=0", "short_one=60").replace(
-    "able_hosts=1", "able_hosts=0"
-)
+BAD = GOOD.replace("short_one=0", "short_one=60")
+BAD = BAD.replace("able_hosts=1", "able_hosts=0")
 BAD = BAD.replace("away=0", "away=1&away_1_devid=5&away_1_copies=7&away_1_since={ago}")
 BAD += (
     "&oldest_fid=3&oldest_domain=demo&oldest_key=a%0Ab&oldest_copies=1"

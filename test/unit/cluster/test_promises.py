@@ -11,6 +11,7 @@ from test.fakes.nodes import own_checksum
 from test.fakes.world import DOMAIN, World, WorldCase
 
 DATA = b"the bytes of the file"
+SIZE = len(DATA)
 
 
 class PromisesCase(WorldCase):
@@ -36,7 +37,7 @@ class Answers(PromisesCase):
         """Two hosts, two copies."""
         world = World.of(3, kobold_ack_copies="2")
         self.assertEqual(self.store(world), Promise(2, 2))
-        self.assertEqual(self.keeping(world), Keeping(1, 0, 0))
+        self.assertEqual(self.keeping(world), Keeping(1, 0, 0, SIZE))
 
     def test_short(self) -> None:
         """The other host is away: it is said, also when the close is repeated."""
@@ -44,7 +45,7 @@ class Answers(PromisesCase):
         world.nodes.unreachable.add(2)
         world.look()
         self.assertEqual(self.store(world), Promise(1, 2))
-        self.assertEqual(self.keeping(world), Keeping(1, 1, 0))
+        self.assertEqual(self.keeping(world), Keeping(1, 1, 0, SIZE))
         again = world.namespace.close(
             DOMAIN,
             fid=5,
@@ -94,6 +95,6 @@ class Unsynced(PromisesCase):
             world.live.view = evolve(view, health=health)
             promises = world.namespace.promises
             promises.answered(self.closing(10))
-            self.assertEqual(promises.keeping, Keeping(1, 1, 0))
+            self.assertEqual(promises.keeping, Keeping(1, 1, 0, SIZE))
             promises.answered(self.closing(10, 20))
-            self.assertEqual(promises.keeping, Keeping(2, 1, 1))
+            self.assertEqual(promises.keeping, Keeping(2, 1, 1, 2 * SIZE))

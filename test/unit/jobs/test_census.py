@@ -59,10 +59,10 @@ class Taken(WorldCase):
         self.run_now(self.taker())
         first = self.setting(CENSUS_SETTING)
         self.world.file(9, [10, 20])
-        self.world.clock.advance(30)
+        self.world.clock.advance(census.REST_SECONDS - 1)
         self.run_now(self.taker())
         self.assertEqual(self.setting(CENSUS_SETTING), first)
-        self.world.clock.advance(31)
+        self.world.clock.advance(census.REST_SECONDS)
         self.run_now(self.taker())
         found = Census.of(self.setting(CENSUS_SETTING))
         assert found is not None
