@@ -1,7 +1,7 @@
 """Every reader sees the old or the new file, whole, at any moment.
 
-Readers read one key in a loop, by get_paths and a GET and through the native port, while
-it is overwritten, renamed, deleted and made again.
+Readers read one key in a loop, by get_paths and a GET and through the native port,
+while it is overwritten, renamed, deleted and made again.
 """
 
 from __future__ import annotations

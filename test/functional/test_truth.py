@@ -13,11 +13,25 @@ from pymogilefs import client as pymogilefs
 
 from koboldfs import Client
 from test.functional.case import FunctionalCase
-from test.functional.cluster import DOMAIN, Cluster, environment, wait_until
+from test.functional.cluster import DOMAIN, Cluster, Node, environment, wait_until
 from test.functional.ports import free_ports
 
 SECONDS = 40.0
 FILES = 5
+
+
+class Measured(Cluster):
+    """A cluster whose first node serves metrics."""
+
+    metrics_port = 0
+
+    def add_node(self, devices: int = 1) -> Node:
+        """See `Cluster`."""
+        node = super().add_node(devices)
+        if node.number == 1:
+            where = f"tcp:{self.metrics_port}:interface=127.0.0.1"
+            node.arguments.append(f"--metrics-listen={where}")
+        return node
 
 
 class Truth(FunctionalCase):
@@ -52,20 +66,10 @@ class Truth(FunctionalCase):
         says which copies are, and stores say on how many hosts they are."""
         (port,) = free_ports(1, ["127.0.0.1"])
         page = f"http://127.0.0.1:{port}/metrics"
-        cluster = Cluster(2, self.database)
+        cluster = Measured(2, self.database)
+        cluster.metrics_port = port
         self.clusters.append(cluster)
         self.addCleanup(cluster.stop)
-        add_node = cluster.add_node
-
-        def with_metrics(devices: int = 1) -> Any:
-            node = add_node(devices)
-            if node.number == 1:
-                node.arguments.append(
-                    f"--metrics-listen=tcp:{port}:interface=127.0.0.1"
-                )
-            return node
-
-        cluster.add_node = with_metrics  # type: ignore[method-assign]
         cluster.start()
         client = Client(DOMAIN, servers=cluster.servers()[:1])
         self.addCleanup(client.close)
