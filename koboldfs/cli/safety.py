@@ -238,6 +238,7 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             told["unreadable"] or 0,
             told["promised"] or 1,
             told["able_hosts"] or 0,
+            sum(host["state"] != "dead" for host in picture["hosts"]),
             [output.printable(name) for name in told["unsynced"]],
             devices,
             work,

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from attrs import define, frozen
+from twisted.internet.defer import Deferred
 
 from koboldfs.cluster.copies import Copies
 from koboldfs.interfaces import IFiles, IQueues, ITasks, ITopology
@@ -97,6 +98,8 @@ class Overview:
         #: Of each device that cannot be read, when that was seen first (clock).
         self._gone: dict[int, float] = {}
         self._last: tuple[float, Standing] | None = None
+        #: Who wants to know what is being looked at; None: nobody looks.
+        self._waiting: list[Deferred[None]] | None = None
 
     # --- which devices are away
 
@@ -114,12 +117,22 @@ class Overview:
     # --- looking
 
     async def standing(self) -> Standing:
-        """All of it; raises `DatabaseFault`."""
+        """All of it; raises `DatabaseFault`. Those who ask at once share one look."""
+        while self._waiting is not None:
+            waiter: Deferred[None] = Deferred()
+            self._waiting.append(waiter)
+            await waiter
         now = self._clock.seconds()
         if self._last is not None and now - self._last[0] < REMEMBERED_SECONDS:
             return self._last[1]
-        found = await self._look()
-        self._last = self._clock.seconds(), found
+        waiting = self._waiting = []
+        try:
+            found = await self._look()
+            self._last = self._clock.seconds(), found
+        finally:
+            self._waiting = None
+            for waiter in waiting:
+                waiter.callback(None)
         return found
 
     async def _look(self) -> Standing:

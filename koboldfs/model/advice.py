@@ -63,6 +63,7 @@ class Situation:
     unreadable: int = 0
     promised: int = 1
     able_hosts: int = 0
+    hosts: int = 0
     unsynced: Sequence[str] = ()
     devices: Sequence[DeviceState] = ()
     jobs: Sequence[JobState] = ()
@@ -142,7 +143,12 @@ def _devices(it: Situation) -> Iterator[str]:
 
 
 def _hosts(it: Situation) -> Iterator[str]:
-    if it.able_hosts < it.promised:
+    if it.hosts == 1:
+        yield (
+            "all files are on one host, and lost with it: add a second one (see"
+            " `Two machines` in README)"
+        )
+    elif it.able_hosts < it.promised:
         yield (
             f"stores are promised on {it.promised} hosts, and {it.able_hosts} can take"
             " files: bring hosts back, add one, or lower kobold_ack_copies"

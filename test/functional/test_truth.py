@@ -75,20 +75,25 @@ class Truth(FunctionalCase):
         self.addCleanup(client.close)
         for number in range(FILES):
             self.assertFalse(client.put_stat(f"k{number}", io.BytesIO(b"data")).short)
-        wait_until(
-            lambda: (
-                (self.status(cluster)["safety"]["census"] or {}).get("files") == FILES
-            ),
-            SECONDS,
-            "the census has counted all files",
-        )
+        with cluster.tracker() as tracker:
+            wait_until(
+                lambda: tracker.ask("cluster_health").get("census_files") == str(FILES),
+                SECONDS,
+                "the census has counted all files",
+            )
         found = self.status(cluster)
         self.assertEqual(found["advice"], [])
         self.assertEqual(found["safety"]["census"]["whole"], FILES)
         self.assertEqual(found["safety"]["census"]["bytes"], 4 * FILES)
 
         cluster.nodes[1].kill()
-        wait_until(lambda: self.status(cluster)["advice"], SECONDS, "advice is given")
+        with cluster.tracker() as tracker:
+            wait_until(
+                lambda: tracker.ask("cluster_health")["away"] == "1",
+                SECONDS,
+                "the host is seen to be away",
+                0.5,
+            )
         stored = client.put_stat("short", io.BytesIO(b"data"))
         self.assertEqual((stored.hosts, stored.promised), (1, 2))
         self._mogilefs_client(cluster)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from koboldfs.cluster import overview
 from koboldfs.cluster.overview import Overview, Standing, oldest_of
-from test.fakes.world import World, WorldCase
+from koboldfs.errors import DatabaseAway
+from test.fakes.world import World, WorldCase, start
 
 
 class Looks(WorldCase):
@@ -99,6 +102,22 @@ class Looks(WorldCase):
         first = self.standing()
         self.world.store.away = True
         self.assertIs(self.run_now(self.overview.standing()), first)
+
+    def test_shared(self) -> None:
+        """Who asks while somebody looks waits for that look; if it fails, he looks."""
+        self.world.clock.advance(overview.REMEMBERED_SECONDS)
+        gate: Deferred[None] = Deferred()
+        self.world.store.gates["lengths"] = gate
+        first, second = (start(self.overview.standing()) for _ in range(2))
+        self.assertNoResult(second)
+        gate.callback(None)
+        found = self.successResultOf(second)
+        self.assertIs(self.successResultOf(first), found)
+        self.assertEqual(len(self.world.called("lengths")), 1)
+        self.world.clock.advance(overview.REMEMBERED_SECONDS)
+        self.world.store.failing["lengths"] = [DatabaseAway()]
+        self.fail_now(self.overview.standing(), DatabaseAway)
+        self.run_now(self.overview.standing())
 
     def test_setting(self) -> None:
         """Nonsense says nothing."""

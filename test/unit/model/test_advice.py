@@ -15,7 +15,7 @@ from koboldfs.model.advice import (
 
 WELL = DeviceState("dev1", "node1", "alive", "writeable", 50.0)
 JOBS = tuple(JobState(name, 1) for name in ("replicate", "delete", "reap", "expire"))
-GOOD = Situation(promised=2, able_hosts=2, devices=(WELL,), jobs=JOBS)
+GOOD = Situation(promised=2, able_hosts=2, hosts=2, devices=(WELL,), jobs=JOBS)
 
 
 class Advice(SynchronousTestCase):
@@ -60,6 +60,7 @@ class Advice(SynchronousTestCase):
     def test_hosts(self) -> None:
         """Fewer than are promised, and those that do not flush."""
         self.assertIn("promised on 2 hosts, and 1 can", self.said(able_hosts=1))
+        self.assertIn("on one host", self.said(able_hosts=1, hosts=1))
         self.assertIn("node7 answers before", self.said(unsynced=("node7",)))
 
     def test_jobs(self) -> None:
