@@ -84,6 +84,7 @@ def safety(fields: Mapping[str, str]) -> Row:
     found: Row = {name: number(fields, name) for name in names}
     found |= {
         "short_capped": fields.get("short_capped") == "1",
+        "short_exact_below": number(fields, "short_exact_below"),
         "short_partial": fields.get("short_partial") == "1",
         "unreadable": number(fields, "unreadable"),
         "looked_at": number(fields, "looked_at"),
@@ -234,7 +235,7 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             told["short_none"] or 0,
             told["short_one"] or 0,
             told["short_fewer"] or 0,
-            told["short_capped"],
+            not is_exact(told, 0),
             told["unreadable"] or 0,
             told["promised"] or 1,
             told["able_hosts"] or 0,
@@ -263,12 +264,12 @@ def show_files(told: Row) -> None:
         size = output.size_text(census["bytes"] or 0)
         rows.append(("files", f"{census['files']:,} with {size}, as of {ago} ago"))
         rows.append(("all copies", f"{census['whole']:,} then"))
-    least = "at least " if told["short_capped"] or told["short_partial"] else ""
-    for name, key in (
-        ("fewer than all", "short_fewer"),
-        ("one copy", "short_one"),
-        ("no copy", "short_none"),
+    for name, key, copies in (
+        ("fewer than all", "short_fewer", 2),
+        ("one copy", "short_one", 1),
+        ("no copy", "short_none", 0),
     ):
+        least = "" if is_exact(told, copies) else "at least "
         rows.append((name, f"{least}{told[key] or 0:,} now"))
     if told["looked_at"]:
         every = "" if told["looked_at_all"] else f" of {told['looked_at']:,} looked at"
@@ -281,6 +282,14 @@ def show_files(told: Row) -> None:
         short = f"{told['stored']:,} stored here, {told['stored_short']:,} short of it"
         rows.append(("kept", short))
     output.write_table(("WHAT", "VALUE"), rows, "  ")
+
+
+def is_exact(told: Row, copies: int) -> bool:
+    """Whether all files with so many copies (2: or more) are counted."""
+    if told["short_partial"]:
+        return False
+    below = told["short_exact_below"]
+    return below is None or copies < min(below, 2)
 
 
 def _oldest_text(oldest: Row, now: int) -> str:

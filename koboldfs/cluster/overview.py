@@ -30,7 +30,7 @@ LOOKED_AT_FILES, PAGE_FILES = 5_000, 1_000
 #: Looking takes no longer than this (seconds); what was not asked is said to be so.
 LOOKING_SECONDS = 3.0
 #: Who asks again so soon is told the same (seconds).
-REMEMBERED_SECONDS = 2.0
+REMEMBERED_SECONDS = 1.0
 
 CENSUS_SETTING = "kobold_census"
 PASS_SETTING = "kobold_census_pass"

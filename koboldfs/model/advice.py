@@ -54,7 +54,7 @@ class JobState:
 @frozen
 class Situation:
     """What advice is given on. Files by how many copies they have, as they are counted
-    now; `counts` are least numbers if `capped`."""
+    now; that of those with `none` is a least number if `capped`."""
 
     none: int = 0
     one: int = 0
@@ -105,8 +105,8 @@ def _files(it: Situation) -> Iterator[str]:
     if short and it.able_hosts and replicate and replicate.running:
         if not replicate.waiting:
             yield (
-                f"{least}{_files_text(short)} short of copies, and none of them is"
-                " queued: run `koboldfs fsck start`"
+                f"{_files_text(short)} short of copies, and none of them is queued: run"
+                " `koboldfs fsck start`"
             )
 
 

@@ -28,16 +28,21 @@ class Shortage:
 
 @define
 class Shortages:
-    """Files with fewer copies than their policy wants. `capped`: not all of them are
-    counted, so every number is a least one; `partial`: not all classes were asked in
-    the time that there was."""
+    """Files with fewer copies than their policy wants. Those with fewer copies than
+    `exact_below` are all counted (None: all are), of the others some are not;
+    `partial`: not all classes were asked in the time that there was."""
 
     none: int = 0
     one: int = 0
     fewer: int = 0
-    capped: bool = False
+    exact_below: int | None = None
     partial: bool = False
     lowest_fid: int | None = None
+
+    @property
+    def capped(self) -> bool:
+        """Whether some are not counted."""
+        return self.exact_below is not None
 
     @property
     def total(self) -> int:
@@ -55,7 +60,11 @@ class Shortages:
                 self.fewer += one.files
             if self.lowest_fid is None or one.lowest_fid < self.lowest_fid:
                 self.lowest_fid = one.lowest_fid
-        self.capped = self.capped or sum(one.files for one in found) >= limit
+        if sum(one.files for one in found) >= limit:
+            # Those with the fewest come first, so only of the last kind some may lack.
+            last = max(one.copies for one in found)
+            below = self.exact_below
+            self.exact_below = last if below is None else min(last, below)
 
 
 @frozen

@@ -24,8 +24,9 @@ async def cluster_health(services: Services, call: Call) -> Pairs:
     """How safe the files are, counted now up to a limit, and by the last census.
 
     OK: `now`; `short_none`, `short_one`, `short_fewer`, `short_capped`,
-    `short_partial`, `counted_to`; `oldest_fid` and so on; `away`, and for each
-    `away_<i>_devid`, `_copies`, `_since`; `unreadable`, `looked_at`, `looked_at_all`;
+    `short_exact_below`, `short_partial`, `counted_to`; `oldest_fid` and so on; `away`,
+    and for each `away_<i>_devid`, `_copies`, `_since`; `unreadable`, `looked_at`,
+    `looked_at_all`;
     `queue_<name>`; `census_*` and `walk_*`; `promised`, `able_hosts`; `stored`,
     `stored_short`, `stored_unsynced`; `unsynced` and `unsynced_<i>`; `jobs`, and for
     each `job_<i>_name`, `_running`, `_done`, `_failed`, `_under_way`, `_rate`,
@@ -47,6 +48,7 @@ def _standing(services: Services, standing: Standing) -> Pairs:
         ("short_one", short.one),
         ("short_fewer", short.fewer),
         ("short_capped", int(short.capped)),
+        ("short_exact_below", short.exact_below),
         ("short_partial", int(short.partial)),
         ("counted_to", COUNTED_FILES),
     ]

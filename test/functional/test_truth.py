@@ -97,6 +97,12 @@ class Truth(FunctionalCase):
         stored = client.put_stat("short", io.BytesIO(b"data"))
         self.assertEqual((stored.hosts, stored.promised), (1, 2))
         self._mogilefs_client(cluster)
+        with cluster.tracker() as tracker:
+            wait_until(
+                lambda: tracker.ask("cluster_health")["short_one"] == "2",
+                SECONDS,
+                "what is short is counted",
+            )
         found = self.status(cluster)
         self.assertEqual(found["safety"]["short_one"], 2)
         self.assertIn("has not answered", "\n".join(found["advice"]))

@@ -89,6 +89,17 @@ class StatusTests(SafetyCase):
         self.assertEqual(away["copies_away"], 7)
         self.assertEqual(away["scrub"]["position_percent"], 12.5)
 
+    def test_exact(self) -> None:
+        """What is not all counted is a least number, and only that."""
+        capped = "short_capped=1&short_exact_below=1"
+        self.told(GOOD.replace("short_capped=0", capped))
+        text = self.done("status").stdout
+        self.assertIn("one copy        at least 0 now", text)
+        self.assertIn("no copy         0 now", text)
+        self.told(GOOD.replace("short_partial=0", "short_partial=1"))
+        text = self.done("status").stdout
+        self.assertIn("no copy         at least 0 now", text)
+
     def test_two_trackers(self) -> None:
         """What they do of a job is added up; one that is silent is told."""
         self.told(GOOD, get_devices=DEVICE)

@@ -18,6 +18,11 @@ class Short(SynchronousTestCase):
         self.assertEqual((short.total, short.lowest_fid, short.capped), (9, 4, False))
         short.add([Shortage(1, 100, 2)], 100)
         self.assertEqual((short.one, short.lowest_fid, short.capped), (105, 2, True))
+        self.assertEqual(short.exact_below, 1)
+        short.add([Shortage(0, 1, 9), Shortage(2, 99, 9)], 100)
+        self.assertEqual(short.exact_below, 1)
+        short.add([Shortage(0, 100, 9)], 100)
+        self.assertEqual(short.exact_below, 0)
         short.add([], 100)
         self.assertTrue(short.capped)
 
