@@ -190,9 +190,16 @@ class Page(Resource):
             request.finish()
 
 
+class QuietSite(Site):
+    """Whoever scrapes comes every few seconds: that is not worth a line of the log."""
+
+    def log(self, request: Any) -> None:
+        """See `Site`."""
+
+
 def site(families: Callable[[], Awaitable[list[Family]]]) -> Site:
     """What listens."""
-    made = Site(Page(families), timeout=IDLE_SECONDS)
+    made = QuietSite(Page(families), timeout=IDLE_SECONDS)
     made.displayTracebacks = False
     made.noisy = False
     return made
