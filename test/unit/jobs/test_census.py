@@ -96,6 +96,19 @@ class Taken(WorldCase):
         self.assertEqual(self.setting(PASS_SETTING), other)
         self.assertIsNone(self.setting(CENSUS_SETTING))
 
+    def test_two_at_the_end(self) -> None:
+        """Nor does he who comes to the end of a pass that is not his any more record
+        what he counted."""
+        self.files(5)
+        self.patch(census, "UNIT_SECONDS", 0.0)
+        self.run_now(self.taker())
+        other = Census(7, 0, 1, 1).text()
+        self.world.tables.settings[PASS_SETTING] = other
+        for _ in range(3):
+            self.run_now(self.taker())
+        self.assertIsNone(self.setting(CENSUS_SETTING))
+        self.assertEqual(self.setting(PASS_SETTING), other)
+
     def test_oldest(self) -> None:
         """Which file has been short for the longest time is remembered until it is
         well, or gone."""
