@@ -75,16 +75,8 @@ class Truth(FunctionalCase):
         self.addCleanup(client.close)
         for number in range(FILES):
             self.assertFalse(client.put_stat(f"k{number}", io.BytesIO(b"data")).short)
-        with cluster.tracker() as tracker:
-            wait_until(
-                lambda: tracker.ask("cluster_health").get("census_files") == str(FILES),
-                SECONDS,
-                "the census has counted all files",
-            )
         found = self.status(cluster)
         self.assertEqual(found["advice"], [])
-        self.assertEqual(found["safety"]["census"]["whole"], FILES)
-        self.assertEqual(found["safety"]["census"]["bytes"], 4 * FILES)
 
         cluster.nodes[1].kill()
         with cluster.tracker() as tracker:
@@ -116,6 +108,21 @@ class Truth(FunctionalCase):
         self.assertIn(f"koboldfs_stored_total {FILES + 2}\n", text)
         self.assertIn("koboldfs_stored_short_total 2\n", text)
         self.assertIn('koboldfs_request_seconds_count{command="cluster_health"}', text)
+        self._census(cluster)
+
+    def _census(self, cluster: Cluster) -> None:
+        """Soon the files are counted, those of the lost host among them: what is
+        recorded there is not lost yet."""
+
+        def counted() -> dict[str, str] | None:
+            with cluster.tracker() as tracker:
+                fields = tracker.ask("cluster_health")
+            return fields if fields.get("census_files") == str(FILES + 2) else None
+
+        found = wait_until(counted, SECONDS, "the census has counted all files")
+        assert found is not None
+        numbers = (found["census_whole"], found["census_one"], found["census_bytes"])
+        self.assertEqual(numbers, (str(FILES), "2", str(4 * (FILES + 2))))
 
     def _mogilefs_client(self, cluster: Cluster) -> None:
         """A client of MogileFS takes the fields that it does not know."""
