@@ -23,9 +23,11 @@ from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.config import Config
@@ -45,6 +47,7 @@ from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.native_factory import NativeFactory
 
 if TYPE_CHECKING:
+    from koboldfs.metrics_page import Gathered
     from koboldfs.store.open import Store
 
 #: How long a node waits for a tracker's answer before it asks the next one.
@@ -88,6 +91,7 @@ class Installation:
         self._requests: list[Callable[[], int]] = []
         self._node: StorageNode | None = None
         self._membership: Membership | None = None
+        self._metrics: Gathered | None = None
 
     def check(self) -> None:
         """Raises `ConfigError` for what can be seen to be wrong before anything is
@@ -103,6 +107,8 @@ class Installation:
         """Raises `ConfigError` for what the operator has to mend."""
         config = self.config
         self.check()
+        if config.metrics_listen is not None:
+            await self._start_metrics(config.metrics_listen)
         if config.storage:
             await self._start_node()
         calls: ITrackerCall | None = None
@@ -117,6 +123,20 @@ class Installation:
         if self._siblings.alone:
             where = ", ".join(self._addresses)
             self.log.info("ready: {addresses}", addresses=where)
+
+    async def _start_metrics(self, endpoint: str) -> None:
+        # What nobody asked for shall cost neither time nor memory.
+        from koboldfs.metrics_page import Gathered, process_source, site
+
+        self._metrics = gathered = Gathered(self._siblings, self._reactor)
+        gathered.own.append(process_source)
+        gathered.start()
+        self._stops.append(gathered.stop)
+        if self._siblings.leads:
+            # This one's alone: the others tell it what they have to tell.
+            doors = Doors(self._reactor)
+            page = site(gathered.families)
+            await self._listen("--metrics-listen", endpoint, page, doors)
 
     async def stop(self) -> None:
         """Close what was started, the last first; one that fails does not keep the
@@ -244,6 +264,16 @@ class Installation:
         checks = Checks(topology, store.tasks, live, me, plans=leads)
         balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
         scrubbing = Scrubbing(store.scrubs, live)
+        overview = Overview(
+            store.health,
+            files,
+            store.tasks,
+            store.queues,
+            topology,
+            namespace.copies,
+            reactor,
+        )
+        live.observe(overview.notice)
         jobs = JobControl(
             store,
             nodes,
@@ -256,16 +286,27 @@ class Installation:
             reactor,
             self._count_requests().total,
             self._siblings,
+            overview,
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
         services = Services(
-            namespace, admin, checks, balance, scrubbing, by_hand, jobs, reactor
+            namespace,
+            admin,
+            checks,
+            balance,
+            scrubbing,
+            by_hand,
+            jobs,
+            reactor,
+            overview,
+            FileReports(namespace, nodes, reactor),
         )
         commands = Commands(services)
-        await self._open_doors(commands, jobs, namespace)
+        calls = LocalCalls(commands)
+        await self._open_doors(commands, jobs, namespace, services, calls)
         jobs.start(config.jobs)
         self._stops.append(jobs.stop)
-        return LocalCalls(commands)
+        return calls
 
     async def _first_settings(self, store: Store) -> None:
         """What a database has from the first start of KoboldFS on."""
@@ -291,7 +332,12 @@ class Installation:
                     await live.refresh()
 
     async def _open_doors(
-        self, commands: Commands, jobs: JobControl, namespace: Namespace
+        self,
+        commands: Commands,
+        jobs: JobControl,
+        namespace: Namespace,
+        services: Services,
+        calls: LocalCalls,
     ) -> None:
         reactor, config = self._reactor, self.config
         text = TrackerFactory(
@@ -302,17 +348,29 @@ class Installation:
             shutdown=self._shutdown,
             publisher=globalLogPublisher,
             process=self._siblings.number if not self._siblings.alone else None,
+            counters=lambda: namespace.promises.keeping.counters(),
         )
         await self._listen("--tracker-listen", config.tracker_listen, text)
         native = NativeFactory(namespace, reactor)
         await self._listen("--native-listen", config.native_listen, native)
+        if self._metrics is not None:
+            from koboldfs.tracker.metrics import TrackerMetrics
+
+            text.statistics.time_commands(commands.table)
+            told = TrackerMetrics(
+                services, text.statistics, lambda: native.requests, calls
+            )
+            self._metrics.own.append(told.own)
+            self._metrics.common.append(told.common)
         self._requests += [
             lambda: text.statistics.queries,
             lambda: native.requests.total(),
         ]
 
-    async def _listen(self, option: str, text: str, factory: Any) -> None:
-        port = await self._doors.listen(option, text, factory)
+    async def _listen(
+        self, option: str, text: str, factory: Any, doors: Doors | None = None
+    ) -> None:
+        port = await (doors or self._doors).listen(option, text, factory)
         self._addresses.append(f"{option} {address_words(port.getHost())}")
 
         async def close() -> None:

@@ -27,6 +27,7 @@ JOBS = (
     "sweep",
     "scrub",
     "monitor",
+    "census",
 )
 MAX_DEVICES = 1000
 MAX_PROCESSES = 64
@@ -136,6 +137,13 @@ OPTIONS = (
         "where the side channel is served",
     ),
     Option(
+        "metrics-listen",
+        VALUE,
+        "ENDPOINT",
+        "none",
+        "where metrics are served over HTTP, for Prometheus",
+    ),
+    Option(
         "policy",
         VALUE,
         "POLICY",
@@ -189,6 +197,7 @@ class Config:
     native_listen: str
     storage_listen: str
     sidechannel_listen: str
+    metrics_listen: str | None
     policy: str | None
     jobs: frozenset[str]
     fsync: bool
@@ -287,6 +296,7 @@ class _Reading:
             native_listen=self.text("native-listen", "tcp:9876"),
             storage_listen=self.text("storage-listen", "tcp:7500"),
             sidechannel_listen=self.text("sidechannel-listen", "tcp:7501"),
+            metrics_listen=self.text("metrics-listen", "") or None,
             policy=self.text("policy", "") or None,
             jobs=self.jobs(),
             fsync=self.fsync(),

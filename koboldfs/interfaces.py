@@ -234,8 +234,11 @@ class IQueues(Interface):
         """``replicate_now``: make every put-off row due, and those that were given
         up, but leave rows in work alone; returns how many."""
 
-    def take_deletions(limit: int, lease_seconds: int) -> Awaitable[list[Deletion]]:
-        """Up to `limit` due rows of the delete queue, oldest first."""
+    def take_deletions(
+        limit: int, lease_seconds: int, grace_seconds: int = 0
+    ) -> Awaitable[list[Deletion]]:
+        """Up to `limit` rows of the delete queue that have been due for the grace at
+        least, oldest first."""
 
     def keep_deletions(fids: Sequence[int], lease_seconds: int) -> Awaitable[None]:
         """As `keep_replications`, for rows of the delete queue."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import astuple
+from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 from koboldfs.client.nodes import Nodes
@@ -14,9 +16,11 @@ from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.jobs.absence import Absence, AbsenceWalk
+from koboldfs.jobs.census import UNIT_EVERY_SECONDS, CensusTaker
 from koboldfs.jobs.delete import DeleteWorker, expiry
 from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.jobs.housekeeping import (
@@ -31,7 +35,7 @@ from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.jobs.scrub import ScrubWorker
 from koboldfs.jobs.worker import Driver, PeriodicWorker, in_turn
-from koboldfs.model.pacing import Attention
+from koboldfs.model.pacing import Attention, Progress, Rate
 from koboldfs.siblings import Siblings
 from koboldfs.tracker.ports import IJobControl
 
@@ -41,6 +45,10 @@ if TYPE_CHECKING:
 #: Looking for abandoned uploads is not urgent.
 EXPIRE_SECONDS = 30.0
 REAP_SECONDS = 5.0
+#: How often what the jobs have done is noted, and told to the other processes.
+SAMPLE_SECONDS = 10.0
+#: So much of a job's last error is told.
+MAX_ERROR_CHARS = 200
 #: What background work may take of the time while requests come in as well.
 BACKGROUND_SHARE = 0.5
 
@@ -73,6 +81,7 @@ class JobControl:
         clock: Any,
         requests: Callable[[], int],
         siblings: Siblings,
+        overview: Overview,
     ) -> None:
         self._siblings = siblings
         self._queues = queues = store.queues
@@ -104,6 +113,13 @@ class JobControl:
             (PeriodicWorker("reap", in_turn(reap, walk)), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),
             (PeriodicWorker("monitor", in_turn(failing, absence, room)), 1.0),
+            (
+                PeriodicWorker(
+                    "census",
+                    CensusTaker(topology, files, store.health, copies, overview, clock),
+                ),
+                UNIT_EVERY_SECONDS,
+            ),
         ]
         attention = Attention(BACKGROUND_SHARE)
 
@@ -122,6 +138,13 @@ class JobControl:
             idle_seconds=SCRUB_IDLE_SECONDS,
         )
         self._wanted: dict[str, int] = {}
+        self._clock = clock
+        self._rates = {name: Rate() for name in self.drivers}
+        self._own: dict[str, Progress] = {}
+        #: What the other processes told of theirs, by their numbers.
+        self._others: dict[int, dict[str, Progress]] = {}
+        self._sampling = LoopingCall(self._sample)
+        self._sampling.clock = clock
 
     def start(self, names: frozenset[str]) -> None:
         """Begin with these jobs; the others stay stopped until they are wanted."""
@@ -130,9 +153,13 @@ class JobControl:
             if name in names:
                 driver.startService()
         self._siblings.observe("want", self._want)
+        self._siblings.observe("jobs", self._hear)
+        self._sampling.start(SAMPLE_SECONDS)
 
     async def stop(self) -> None:
         """Fires when no unit of work is under way."""
+        if self._sampling.running:
+            self._sampling.stop()
         for driver in self.drivers.values():
             if driver.running:
                 await driver.stopService()
@@ -143,6 +170,43 @@ class JobControl:
         return {
             names.get(name, name): (int(driver.running), self._wanted.get(name, 0))
             for name, driver in self.drivers.items()
+        }
+
+    def _sample(self) -> None:
+        now = self._clock.seconds()
+        for name, driver in self.drivers.items():
+            status = driver.worker.status
+            self._own[name] = Progress(
+                int(driver.running and self._wanted.get(name, 0) > 0),
+                status.done,
+                status.failed,
+                status.under_way,
+                round(self._rates[name].sample(now, status.done), 2),
+                status.last_error[:MAX_ERROR_CHARS],
+            )
+        if not self._siblings.alone:
+            told = {name: astuple(one) for name, one in self._own.items()}
+            number = self._siblings.number
+            self._siblings.tell("jobs", number=number, jobs=told)
+
+    def _hear(self, number: int, jobs: Mapping[str, Any]) -> None:
+        self._others[number] = {name: Progress(*one) for name, one in jobs.items()}
+
+    def progress(self) -> Mapping[str, Progress]:
+        """See `IJobControl`."""
+        self._sample()
+        every = [self._own, *self._others.values()]
+        return {
+            name: Progress(
+                sum(one.running for one in some),
+                sum(one.done for one in some),
+                sum(one.failed for one in some),
+                sum(one.under_way for one in some),
+                round(sum(one.rate for one in some), 2),
+                next((one.error for one in some if one.error), ""),
+            )
+            for name in self._own
+            for some in [[jobs[name] for jobs in every if name in jobs]]
         }
 
     def want(self, job: str, count: int) -> None:

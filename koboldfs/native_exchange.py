@@ -143,7 +143,7 @@ class Modern:
             chunk = following
         parts += (u32(0), digest.digest())
         link.send(b"".join(parts))
-        return self._stat(link.reply())
+        return self._stat(link.reply(), Stat.stored)
 
     def _give_up(self, parts: list[bytes]) -> None:
         """The source failed: have the server throw away what it got."""
@@ -159,9 +159,11 @@ class Modern:
         self.link.reply()
         raise self.link.nonsense("an upload was answered before its end")
 
-    def _stat(self, values: list[bytes]) -> Stat:
+    def _stat(
+        self, values: list[bytes], of: Callable[[list[bytes]], Stat] = Stat.of
+    ) -> Stat:
         try:
-            return Stat.of(values)
+            return of(values)
         except ValueFault as fault:
             raise self.link.nonsense(str(fault)) from fault
 

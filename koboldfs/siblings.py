@@ -7,6 +7,8 @@ the last of what still matters (see `processes.records`). A process that is alon
     want       {"job", "count"}       an operator wants so many workers of a job
     distrust   {"devid", "reason"}    a device takes no more writes
     requests   {"number", "count"}    how many requests came through a process so far
+    jobs       {"number", "jobs"}     what a process did of each job so far
+    metrics    {"number", "name", ..} what a process counted so far, a part of it
     changed    {}                     hosts, devices, domains, classes or settings did
 """
 

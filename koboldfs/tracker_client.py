@@ -36,8 +36,11 @@ MAX_REPLY_BYTES = 16 * 1024 * 1024
 #: More trackers than a cluster has; a list that is longer is a mistake.
 MAX_TRACKERS = 64
 _CHUNK_BYTES = 64 * 1024
-_HARMLESS = ("noop", "server_setting", "server_settings", "fsck_status", "fsck_getlog")
-_HARMLESS_BEGINNINGS = ("!", "get_", "file_", "list_", "rebalance_status")
+_HARMLESS = (
+    *("noop", "server_setting", "server_settings", "fsck_status", "fsck_getlog"),
+    *("rebalance_status", "scrub_status", "cluster_health"),
+)
+_HARMLESS_BEGINNINGS = ("!", "get_", "file_", "list_")
 
 
 class Refused(CallerError):

@@ -13,7 +13,21 @@ HOST_STATES = click.Choice(("alive", "readonly", "down", "dead"))
 DEVICE_STATES = click.Choice(("alive", "readonly", "drain", "down", "dead"))
 HASHES = click.Choice(("MD5", "SHA-1", "NONE"), case_sensitive=False)
 PORT = click.IntRange(1, 65535)
-DEVID = click.IntRange(1, 2**31 - 1)
+
+
+class DeviceNumber(click.IntRange):
+    """A device: ``3`` or ``dev3``."""
+
+    name = "DEVICE"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The number."""
+        if isinstance(value, str):
+            value = value.removeprefix("dev")
+        return super().convert(value, param, ctx)
+
+
+DEVID = DeviceNumber(1, 2**31 - 1)
 #: The copies of a new class; what the tracker takes for its default class.
 CLASS_COPIES = 2
 

@@ -58,8 +58,14 @@ def put(context: Context, file: str, key: bytes | None, class_name: str) -> None
         meter = stack.enter_context(output.Meter(output.key_shown(key), total))
         metered: Any = output.MeteredSource(source, meter)
         stored = client.put_stat(key, metered, class_name)
+    if stored.short:
+        name = output.key_shown(key)
+        click.echo(f"koboldfs: {name}: {_short(stored)}", err=True)
     if context.json:
-        output.write_json(_record(key, stored))
+        record = _record(key, stored)
+        if stored.short:
+            record |= {"hosts": stored.hosts, "promised": stored.promised}
+        output.write_json(record)
     elif sys.stdout.isatty():
         click.echo(
             f"{output.key_shown(key)}: {output.size_text(stored.size)}, "
@@ -315,6 +321,13 @@ def _record(key: bytes, found: Stat) -> dict[str, object]:
         "class": output.word_text(found.class_name),
         "checksum": found.checksum,
     }
+
+
+def _short(stored: Stat) -> str:
+    return (
+        f"stored, for now on {stored.hosts} of {stored.promised} hosts that the"
+        " cluster promises"
+    )
 
 
 def _copies(count: int) -> str:

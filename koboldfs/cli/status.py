@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from koboldfs.cli import output
+from koboldfs.cli import output, safety
 from koboldfs.cli.context import Context, Failed, pass_context, tracker_options
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ Row = dict[str, Any]
 @tracker_options
 @pass_context
 def status(context: Context) -> None:
-    """Show trackers, hosts, devices, domains and counters.
+    """Show whether files are safe, what is at work, and what to do.
 
-    Every tracker is asked whether it is there; the first that answers tells the rest.
+    Then come trackers, hosts, devices, domains and counters. Every tracker is asked
+    whether it is there; the first that answers tells the rest.
     """
     if context.timeout_seconds is None:
         context.timeout_seconds = STATUS_SECONDS
@@ -45,6 +46,7 @@ def gather(context: Context) -> dict[str, Any]:
 
     trackers: list[Row] = []
     picture: dict[str, Any] = {}
+    healths: list[dict[str, str]] = []
     for address in context.trackers:
         row: Row = {"address": address, "reachable": False}
         trackers.append(row)
@@ -54,13 +56,23 @@ def gather(context: Context) -> dict[str, Any]:
                 counters = _counters(tracker.lines("stats"))
                 row["reachable"] = True
                 row["uptime_seconds"] = counters.get("uptime")
+                health = safety.asked(tracker, "cluster_health")
                 if not picture:
                     picture = cluster(tracker, counters)
+                    scrubs = safety.asked(tracker, "scrub_status")
+                    safety.add_to_devices(picture["devices"], health, scrubs)
+                    told = None if health is None else safety.safety(health)
+                    picture["safety"] = told
+                if health is not None:
+                    healths.append(health)
             except KoboldError as error:
                 text = error.message.removeprefix("no tracker answers: ")
                 row["error"] = output.printable(text)
     empty: dict[str, Any] = {"hosts": [], "devices": [], "domains": [], "counters": {}}
-    return {"trackers": trackers, **(picture or empty)}
+    found = {"trackers": trackers, "safety": None, **(picture or empty)}
+    found["jobs"] = safety.jobs(healths)
+    found["advice"] = safety.advised(found)
+    return found
 
 
 def cluster(tracker: TrackerClient, counters: dict[str, Any]) -> dict[str, Any]:
@@ -150,6 +162,18 @@ def domains(tracker: TrackerClient) -> list[Row]:
 
 def show(picture: Mapping[str, Any]) -> None:
     """The picture for people."""
+    if picture["safety"] is not None:
+        _title("To do")
+        for line in picture["advice"] or ["nothing to do"]:
+            click.echo(f"  {line}")
+        _title("Files")
+        safety.show_files(picture["safety"])
+    elif picture["hosts"]:
+        _title("Files")
+        click.echo(f"  {safety.SILENT}")
+    if picture["jobs"]:
+        _title("Jobs")
+        safety.show_jobs(picture["jobs"])
     _title("Trackers")
     output.write_table(
         ("ADDRESS", "ANSWERS", "VERSION", ">UP"),
@@ -169,7 +193,8 @@ def show(picture: Mapping[str, Any]) -> None:
         show_hosts(picture["hosts"], "  ")
     if picture["devices"]:
         _title("Devices")
-        show_devices(picture["devices"], "  ")
+        told = picture["safety"]
+        show_devices(picture["devices"], "  ", told["now"] if told else None)
     if picture["domains"]:
         _title("Domains")
         show_classes(picture["domains"], "  ")
@@ -199,10 +224,14 @@ def show_hosts(rows: Sequence[Row], indent: str = "") -> None:
     )
 
 
-def show_devices(rows: Sequence[Row], indent: str = "") -> None:
-    """A table of devices."""
+def show_devices(rows: Sequence[Row], indent: str = "", now: int | None = None) -> None:
+    """A table of devices; with when they were scrubbed, where `now` and that are
+    known."""
+    columns = ("DEVICE", "HOST", "STATE", "OBSERVED", ">SIZE", ">FULL", ">BUSY")
+    scrubbed = now is not None and any(row.get("scrub") for row in rows)
+    last = (">WEIGHT", "SCRUBBED") if scrubbed else (">WEIGHT",)
     output.write_table(
-        ("DEVICE", "HOST", "STATE", "OBSERVED", ">SIZE", ">FULL", ">BUSY", ">WEIGHT"),
+        (*columns, *last),
         [
             (
                 f"dev{row['devid']}",
@@ -215,6 +244,7 @@ def show_devices(rows: Sequence[Row], indent: str = "") -> None:
                 _percent(row["full_percent"]),
                 _percent(row["utilization_percent"]),
                 row["weight"],
+                *([safety.scrubbed_text(row["scrub"], now or 0)] if scrubbed else []),
             )
             for row in rows
         ],

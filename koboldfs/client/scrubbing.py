@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from koboldfs.client.channels import Channels
 from koboldfs.errors import NodeFault, NodeUnreachable
+from koboldfs.interfaces_scrub import IScrubNodes
 from koboldfs.model.entities import HASH_NAMES, Checksum, Place
 from koboldfs.model.fid import MAX_FID
 from koboldfs.model.scrub import (
@@ -24,7 +25,6 @@ from koboldfs.model.scrub import (
     Digest,
     Listing,
 )
-from koboldfs.scrub_interfaces import IScrubNodes
 from koboldfs.wire.sidechannel import MAX_STATS, SyntaxFault, parse_checksum
 
 #: A node reads no longer than some seconds, then one file to its end: the largest ones

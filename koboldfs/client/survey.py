@@ -122,6 +122,7 @@ class Findings:
     devids: Sequence[int]
     reachable: bool = False
     kobold: bool = False
+    fsync: bool = True
     devices: dict[int, DeviceReport] = field(factory=dict)
 
     def report(self) -> HostReport:
@@ -134,6 +135,7 @@ class Findings:
                 self.devices.get(devid, DeviceReport(devid, "unreachable"))
                 for devid in self.devids
             ),
+            self.fsync,
         )
 
 
@@ -200,6 +202,7 @@ class Surveyor:
     async def _look_at_ours(self, findings: Findings, channel: SideChannel) -> None:
         fields = await channel.call("usage", {}, STEP_SECONDS)
         findings.reachable = findings.kobold = True
+        findings.fsync = fields.get("fsync") != "0"
         findings.devices = reports_of_ours(fields, findings.devids)
 
     async def _all(self, works: Any) -> None:

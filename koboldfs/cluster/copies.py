@@ -57,6 +57,8 @@ class Copies:
         self.nodes = nodes
         self.live = live
         self._random = random
+        #: Bytes that went through `read` so far.
+        self.read_bytes = 0
 
     # --- what the policy says
 
@@ -349,6 +351,7 @@ class Copies:
                 if isinstance(error, errors.NodeUnreachable):
                     self.live.suspect(place.host.hostid)
             position += meter.count
+            self.read_bytes += meter.count
         if position < end:
             raise last
         return position - start

@@ -23,12 +23,14 @@ from twisted.logger import Logger
 from koboldfs import errors
 from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.incoming import Incoming
+from koboldfs.cluster.promises import Promises
 from koboldfs.interfaces import IFiles, ILiveView, INodes, IQueues
 from koboldfs.model import placement
 from koboldfs.model.entities import (
     DEFAULT_CLASSID,
     OWN_HASHTYPE,
     Checksum,
+    Claim,
     Closing,
     CopyStat,
     Domain,
@@ -38,6 +40,7 @@ from koboldfs.model.entities import (
     Removal,
     ReplicationDone,
 )
+from koboldfs.model.promise import Promise
 
 #: Open uploads that are remembered (some 200 bytes each).
 MAX_OPENED = 4096
@@ -62,19 +65,6 @@ class Opened:
     devids: tuple[int, ...]
 
 
-@frozen
-class Claim:
-    """What a client says of its upload when it closes it."""
-
-    domain: Domain
-    fid: int
-    devid: int
-    key: str
-    size: int | None
-    checksum: Checksum | None
-    verify: bool
-
-
 class Namespace:
     """Files by name, for the front doors."""
 
@@ -91,6 +81,7 @@ class Namespace:
         self.files = files
         self.live = live
         self.copies = Copies(nodes, live, random)
+        self.promises = Promises(self.copies)
         self._queues = queues
         self._nodes = nodes
         self._random = random
@@ -187,12 +178,12 @@ class Namespace:
         size: int | None,
         checksum: Checksum | None,
         verify: bool,
-    ) -> None:
-        """Make an upload a file; when this returns, the promise holds.
+    ) -> Promise | None:
+        """Make an upload a file; returns what there is of the promise.
 
-        An empty key throws the upload away. Raises `NoUpload`, `InvalidDestination`,
-        `SizeUnverified`, `SizeMismatch`, `ChecksumMismatch`, `FidExists`; after any
-        of these but `NoUpload` the upload is gone.
+        An empty key throws the upload away (None). Raises `NoUpload`,
+        `InvalidDestination`, `SizeUnverified`, `SizeMismatch`, `ChecksumMismatch`,
+        `FidExists`; after any of these but `NoUpload` the upload is gone.
         """
         claim = Claim(domain, fid, devid, key, size, checksum, verify)
         while fid in self._closing:
@@ -203,20 +194,18 @@ class Namespace:
         # is told that there is none.
         waiters = self._closing[fid] = []
         try:
-            await self._close(claim)
+            return await self._close(claim)
         finally:
             del self._closing[fid]
             for waiter in waiters:
                 waiter.callback(None)
 
-    async def _close(self, claim: Claim) -> None:
+    async def _close(self, claim: Claim) -> Promise | None:
         upload = self._opened.pop(claim.fid, None)
         if upload is None or claim.devid not in upload.devids:
             found = await self.files.find_upload(claim.fid)
             if found is None:
-                if not await self._is_repetition(claim):
-                    raise errors.NoUpload()
-                return
+                return await self._repeated(claim)
             upload = Opened(found.fid, found.classid, found.devids)
         await self._know_devices([claim.devid])
         try:
@@ -228,24 +217,27 @@ class Namespace:
                 )
             if not claim.key:
                 await self._abandon(upload, claim.devid)
-                return
+                return None
             stat = await self._verified(claim)
             wanted = await self._class_checksum(claim, upload.classid, stat)
         except errors.CallerError:
             await self._abandon(upload, claim.devid)
             raise
-        await self._finish(claim, upload, stat, wanted)
+        return await self._finish(claim, upload, stat, wanted)
 
-    async def _is_repetition(self, claim: Claim) -> bool:
+    async def _repeated(self, claim: Claim) -> Promise:
+        """For an upload that is a file already. Raises `NoUpload` if it is not."""
         located = await self.files.find_fid(claim.fid)
         if located is None:
-            return False
+            raise errors.NoUpload()
         file = located.file
-        return (
-            (file.dmid, file.key) == (claim.domain.dmid, claim.key)
-            and claim.size in (None, file.length)
-            and claim.devid in located.devids
-        )
+        if (
+            (file.dmid, file.key) != (claim.domain.dmid, claim.key)
+            or claim.size not in (None, file.length)
+            or claim.devid not in located.devids
+        ):
+            raise errors.NoUpload()
+        return self.promises.of(file.dmid, file.classid, located.devids)
 
     async def _abandon(self, upload: Opened, devid: int) -> None:
         devids = dict.fromkeys((*upload.devids, devid))
@@ -296,7 +288,7 @@ class Namespace:
 
     async def _finish(
         self, claim: Claim, upload: Opened, stat: CopyStat, wanted: Checksum | None
-    ) -> None:
+    ) -> Promise:
         file = File(
             upload.fid, claim.domain.dmid, claim.key, stat.size, upload.classid, 1
         )
@@ -318,6 +310,7 @@ class Namespace:
             self.copies.settled(claim.domain.dmid, upload.classid, devids),
         )
         await self.close_recorded(closing)
+        return self.promises.of(closing.dmid, closing.classid, devids)
 
     async def _class_checksum(
         self, claim: Claim, classid: int, stat: CopyStat
@@ -334,6 +327,7 @@ class Namespace:
         """Record an upload whose copies are made. Raises `NoUpload`."""
         outcome = await self.files.close_upload(closing)
         if outcome == "closed":
+            self.promises.answered(closing)
             return
         # Another tracker closed or expired it meanwhile: what we copied must be known
         # as well, as copies of the file, or as bytes to be deleted.
@@ -369,6 +363,9 @@ class Namespace:
         """All of the changes or none. Raises `NoUpload`."""
         # Copies that were enough when they were made may not be now.
         await self.files.apply([self._as_of_now(one) for one in changes])
+        for one in changes:
+            if isinstance(one, Closing):
+                self.promises.answered(one)
 
     def _as_of_now(self, change: Closing | Removal) -> Closing | Removal:
         if not isinstance(change, Closing) or not change.settled:

@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView
+from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.scrub import LostFile, Scrub, period_seconds
-from koboldfs.scrub_interfaces import IScrubs
 
 DAYS, DAYS_DEFAULT = "kobold_scrub_days", "30"
 #: How long a pass is ours without a sign of life (seconds); a sign is given every few.

@@ -1,12 +1,14 @@
 """Deletion: the bytes of files that are gone, and what abandoned uploads left.
 
-A copy on a dead device is forgotten; one that cannot be reached now is tried again
-later, for as long as it takes. The queue row goes when no copy is left.
+Bytes stay for a grace after their key was deleted or overwritten: whoever was told
+where they are just before that still finds them. A copy on a dead device is forgotten;
+one that cannot be reached now is tried again later, for as long as it takes. The queue
+row goes when no copy is left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred, gatherResults
 
@@ -23,6 +25,11 @@ LONGEST_SECONDS = 86400
 #: An upload that was not closed for this long is abandoned (MogileFS's number).
 ABANDONED_SECONDS = 3600
 EXPIRE_BATCH = 500
+#: How long bytes stay after their key is gone (seconds), unless the setting says
+#: otherwise: get_paths and the GET that follows take far less.
+GRACE_SETTING, GRACE_SECONDS = "kobold_delete_grace_seconds", 5
+#: No longer, whatever the setting says (a day): deleted files take room.
+LONGEST_GRACE_SECONDS = 86_400
 
 
 class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
@@ -44,8 +51,9 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
         self._live = live
 
     async def take(self, limit: int) -> list[Deletion]:
-        """Lease rows that are due."""
-        return await self._queues.take_deletions(limit, LEASE_SECONDS)
+        """Lease rows whose grace is over."""
+        grace = grace_seconds(self._live.view.settings)
+        return await self._queues.take_deletions(limit, LEASE_SECONDS, grace)
 
     async def keep_leases(self, fids: Sequence[int], lease_seconds: int) -> None:
         """Let the leases begin anew."""
@@ -99,6 +107,14 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
             )
             return REFUSED_SECONDS * (1 + row.failcount)
         return 0
+
+
+def grace_seconds(settings: Mapping[str, str]) -> int:
+    """How long bytes stay after their key is gone."""
+    text = settings.get(GRACE_SETTING, "")
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        return GRACE_SECONDS
+    return min(int(text), LONGEST_GRACE_SECONDS)
 
 
 def expiry(queues: IQueues) -> Callable[[], Awaitable[bool]]:

@@ -39,6 +39,7 @@ from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.copies import Copies
 from koboldfs.errors import NodeFault
 from koboldfs.interfaces import IFiles, ITasks
+from koboldfs.interfaces_scrub import IScrubNodes, IScrubs
 from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.model import fsck as rules
 from koboldfs.model.entities import (
@@ -61,7 +62,6 @@ from koboldfs.model.scrub import (
     Strays,
     beyond_belief,
 )
-from koboldfs.scrub_interfaces import IScrubNodes, IScrubs
 
 _T = TypeVar("_T")
 

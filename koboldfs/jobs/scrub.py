@@ -23,11 +23,11 @@ from zope.interface import implementer
 from koboldfs.cluster.scrubbing import LEASE_SECONDS, Scrubbing
 from koboldfs.errors import KoboldError, NodeFault
 from koboldfs.interfaces import ILiveView, ITasks
+from koboldfs.interfaces_scrub import IScrubNodes
 from koboldfs.jobs.mending import Mending
 from koboldfs.jobs.worker import IWorker, Status
 from koboldfs.model.entities import OWN_HASHTYPE, Place
 from koboldfs.model.scrub import Counts, Digest, Scrub
-from koboldfs.scrub_interfaces import IScrubNodes
 
 #: Devices that a tracker scrubs at once: each is another disk.
 DEVICES_AT_ONCE = 4

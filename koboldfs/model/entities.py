@@ -127,6 +127,19 @@ class Upload:
 
 
 @frozen
+class Claim:
+    """What a client says of its upload when it closes it."""
+
+    domain: Domain
+    fid: int
+    devid: int
+    key: str
+    size: int | None
+    checksum: Checksum | None
+    verify: bool
+
+
+@frozen
 class Closing:
     """Everything that makes an upload a file, to be recorded in one transaction.
 
@@ -321,9 +334,11 @@ class DeviceReport:
 
 @frozen
 class HostReport:
-    """What was observed of a host. `kobold`: it has our side channel (and its pull)."""
+    """What was observed of a host. `kobold`: it has our side channel (and its pull).
+    `fsync`: such a one has on its disk what it says that it stored."""
 
     hostid: int
     reachable: bool
     kobold: bool = False
     devices: tuple[DeviceReport, ...] = ()
+    fsync: bool = True

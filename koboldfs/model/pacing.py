@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from attrs import define
+from attrs import define, field, frozen
 
 #: After the n-th failure of a replication (seconds); MogileFS's steps.
 RETRY_STEPS_SECONDS = (15, 60, 300, 1800, 3600, 7200, 14400, 28800, 86400)
@@ -17,6 +17,34 @@ def retry_seconds(failcount: int, random: Random) -> float:
     """
     step = RETRY_STEPS_SECONDS[min(failcount, len(RETRY_STEPS_SECONDS) - 1)]
     return step * random.uniform(0.8, 1.2)
+
+
+@frozen
+class Progress:
+    """Units of a job: `done` and `failed` since the start, `under_way` now, and how
+    many were done a second over the last minute or so. `error` is the last one."""
+
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    under_way: int = 0
+    rate: float = 0.0
+    error: str = ""
+
+
+@define
+class Rate:
+    """How much was done a second, from samples of a count; times in seconds."""
+
+    window_seconds: float = 60.0
+    _samples: list[tuple[float, int]] = field(factory=list)
+
+    def sample(self, now: float, count: int) -> float:
+        """Note the count, and return the rate since the oldest sample in the window."""
+        samples = [one for one in self._samples if now - one[0] <= self.window_seconds]
+        self._samples = [*samples, (now, count)]
+        began, before = self._samples[0]
+        return (count - before) / (now - began) if now > began else 0.0
 
 
 #: A tracker that gets more requests a second than this is not idle. Nodes that look for

@@ -237,6 +237,12 @@ class View:
         seen = self.health.hosts.get(hostid)
         return seen is not None and seen.kobold
 
+    def syncs(self, hostid: int) -> bool:
+        """Whether the host has on its disk what it says that it stored: a node of ours
+        without ``--no-fsync``. A foreign node promises nothing."""
+        seen = self.health.hosts.get(hostid)
+        return seen is not None and seen.kobold and seen.fsync
+
     # --- URLs
 
     def url(

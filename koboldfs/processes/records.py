@@ -33,6 +33,8 @@ KEPT: dict[str, str | None] = {
     "want": "job",
     "distrust": "devid",
     "requests": None,
+    "jobs": None,
+    "metrics": None,
     "changed": None,
 }
 

@@ -76,6 +76,8 @@ class Verbs:
     async def _usage(self, request: Request) -> dict[str, Any]:
         devices = self._copies.folders.devices()
         fields: dict[str, Any] = {"devices": len(devices)}
+        if not self._copies.fsync:
+            fields["fsync"] = 0
         for number, device in enumerate(devices, 1):
             space, busy = device.space, device.utilization
             fields[f"dev{number}_devid"] = device.devid

@@ -27,6 +27,7 @@ from koboldfs.store.batch import DEADLINE_SECONDS
 from koboldfs.store.database import Database
 from koboldfs.store.desk import one_thread
 from koboldfs.store.files import Files
+from koboldfs.store.health import Health
 from koboldfs.store.locks import NoLocks, SharedLocks
 from koboldfs.store.queues import Queues
 from koboldfs.store.reader import MysqlReader, PostgresReader, Reader, SqliteReader
@@ -50,7 +51,7 @@ _EXAMPLES = (
 
 
 class Store:
-    """A database. `files`, `topology`, `queues`, `tasks` and `scrubs` provide the
+    """A database. `files`, `topology`, `queues`, `tasks`, `scrubs`, `health` provide the
     ports; they are there at once, and of use after `start`."""
 
     _log = Logger()
@@ -68,6 +69,7 @@ class Store:
         self.queues = Queues(database)
         self.tasks = Tasks(database)
         self.scrubs = Scrubs(database)
+        self.health = Health(database)
 
     @property
     def engine(self) -> str:

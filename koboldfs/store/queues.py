@@ -126,21 +126,26 @@ class Queues:
     # --- deletion
 
     def take_deletions(
-        self, limit: int, lease_seconds: int
+        self, limit: int, lease_seconds: int, grace_seconds: int = 0
     ) -> Awaitable[list[Deletion]]:
         """See `IQueues.take_deletions`."""
         if limit < 1:
             return succeed([])
         count, lease = min(limit, MAX_TAKEN), max(0, int(lease_seconds))
-        return Deferred.fromCoroutine(self._take_deletions(count, lease))
+        grace = max(0, int(grace_seconds))
+        return Deferred.fromCoroutine(self._take_deletions(count, lease, grace))
 
-    async def _take_deletions(self, limit: int, lease_seconds: int) -> list[Deletion]:
+    async def _take_deletions(
+        self, limit: int, lease_seconds: int, grace: int
+    ) -> list[Deletion]:
         database = self._database
         if database.estate.made_by_mogilefs:
             moved = work.move_old_deletions
             await database.write("move_old_deletions", moved, min(limit, MAX_ROWS))
         look, steps = self._deletions.look(limit), work.take_deletions
-        taken, live = await database.write("take_deletions", steps, look, lease_seconds)
+        taken, live = await database.write(
+            "take_deletions", steps, look, lease_seconds, grace
+        )
         self._deletions.looked(look)
         if live:
             self._log.critical(

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Sequence
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.entities import Checked
 from koboldfs.model.fid import MAX_FID
 from koboldfs.model.scrub import Counts, LostFile, Scrub, Strays
-from koboldfs.scrub_interfaces import IScrubs
 from koboldfs.store import transactions_scrubs as work
 from koboldfs.store.database import Database
 from koboldfs.store.queues import MAX_ROWS, MAX_TAKEN

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from koboldfs.store.phrases import Tongue
 from koboldfs.store.statements_files import FileStatements
+from koboldfs.store.statements_health import HealthStatements
 from koboldfs.store.statements_queues import QueueStatements
 from koboldfs.store.statements_quick import QuickStatements
 from koboldfs.store.statements_scrubs import ScrubStatements
@@ -21,6 +22,7 @@ class Statements(
     QueueStatements,
     TaskStatements,
     ScrubStatements,
+    HealthStatements,
 ):
     """Every phrase as an attribute; `statements_*` say which there are."""
 
@@ -31,6 +33,7 @@ class Statements(
         QueueStatements.__init__(self, tongue)
         TaskStatements.__init__(self, tongue)
         ScrubStatements.__init__(self, tongue)
+        HealthStatements.__init__(self, tongue)
 
     def as_found(
         self, *, folds_keys: bool, keeps_task_args: bool, sorts_keys: bool

@@ -45,24 +45,26 @@ EXPIRY_WINDOW_ROWS = 10_000
 _DELAY = bindparam("delay", type_=Integer)
 
 
-def due_rows(table: Table, *columns: Any) -> Select[Any]:
+def due_rows(table: Table, *columns: Any, since: Any = None) -> Select[Any]:
     """Up to a limit of rows that are due and that nobody else is taking, oldest first:
-    the columns, and for how many seconds they have been due."""
-    when = table.c.nexttry
-    due = (when <= unix_now(), when < literal_column(str(END_OF_TIME)))
-    return free_rows(table, *columns).where(*due).order_by(when)
+    the columns, and for how many seconds they have been due. `since` is the time by
+    which they had to be due, in place of now."""
+    when, now = table.c.nexttry, unix_now() if since is None else since
+    due = (when <= now, when < literal_column(str(END_OF_TIME)))
+    return free_rows(table, *columns, now=now).where(*due).order_by(when)
 
 
-def free_rows(table: Table, *columns: Any) -> Select[Any]:
+def free_rows(table: Table, *columns: Any, now: Any = None) -> Select[Any]:
     """As `due_rows`, due or not, in any order."""
-    late = unix_now() - table.c.nexttry
+    late = (unix_now() if now is None else now) - table.c.nexttry
     return select(*columns, late).limit(LIMIT).with_for_update(skip_locked=True)
 
 
-def recent(when: Any) -> ColumnElement[bool]:
-    """Whether a time is one of the last `age` seconds."""
-    since: ColumnElement[bool] = when >= unix_now() - bindparam("age", type_=Integer)
-    return since
+def recent(when: Any, since: Any = None) -> ColumnElement[bool]:
+    """Whether a time is one of the last `age` seconds before `since`, or before now."""
+    now = unix_now() if since is None else since
+    recently: ColumnElement[bool] = when >= now - bindparam("age", type_=Integer)
+    return recently
 
 
 class QueueStatements:
@@ -74,11 +76,13 @@ class QueueStatements:
         self._deletions(tongue)
         self._chores(tongue)
 
-    def _due(self, table: Table, *columns: str) -> tuple[Phrase, Phrase]:
+    def _due(
+        self, table: Table, *columns: str, since: Any = None
+    ) -> tuple[Phrase, Phrase]:
         """All that is due, and what became so lately (see `looks`)."""
-        when = table.c.nexttry
-        some = due_rows(table, *(table.c[name] for name in columns))
-        return self.tongue.phrase(some), self.tongue.phrase(some.where(recent(when)))
+        lately = recent(table.c.nexttry, since)
+        some = due_rows(table, *(table.c[name] for name in columns), since=since)
+        return self.tongue.phrase(some), self.tongue.phrase(some.where(lately))
 
     def _replications(self, tongue: Tongue) -> None:
         queue = file_to_replicate
@@ -151,7 +155,11 @@ class QueueStatements:
     def _deletions(self, tongue: Tongue) -> None:
         queue = file_to_delete2
         in_fids = queue.c.fid.in_(listed("fids"))
-        self.due_deletions, self.recent_deletions = self._due(queue, "fid", "failcount")
+        # Readers may be on their way to bytes that were somebody's a moment ago.
+        grace = unix_now() - bindparam("grace", type_=Integer)
+        self.due_deletions, self.recent_deletions = self._due(
+            queue, "fid", "failcount", since=grace
+        )
         self.lease_deletions = tongue.phrase(
             queue.update().values(nexttry=unix_now() + _DELAY).where(in_fids)
         )

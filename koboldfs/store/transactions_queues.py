@@ -187,11 +187,13 @@ def _make_due(sql: Statements, fids: list[int]) -> Steps[int]:
 
 
 def take_deletions(
-    sql: Statements, look: Look, lease_seconds: int
+    sql: Statements, look: Look, lease_seconds: int, grace_seconds: int = 0
 ) -> Steps[tuple[list[Deletion], list[int]]]:
-    """Lease due rows; and the fids of those that are live files, against all rules:
-    they are taken out of the queue and not handed to anybody."""
-    rows = yield from due(look, sql.due_deletions, sql.recent_deletions)
+    """Lease rows that have been due for the grace; and the fids of those that are live
+    files, against all rules: they are taken out of the queue and not handed to
+    anybody."""
+    phrases = (sql.due_deletions, sql.recent_deletions)
+    rows = yield from due(look, *phrases, grace=grace_seconds)
     if not rows:
         return [], []
     fids = [row[0] for row in rows]

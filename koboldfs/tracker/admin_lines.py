@@ -12,7 +12,7 @@ and changes nothing, as MogileFS does with a second monitor.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -76,6 +76,8 @@ class AdminLines:
     pid: int
     #: Which of several processes this is.
     process: int | None = None
+    #: Counters that others keep.
+    counters: Callable[[], Mapping[str, int]] = dict
 
     def answer(self, line: AdminLine, asker: Watcher) -> bytes | None:
         """The bytes to send; None means to close the connection without a word."""
@@ -106,7 +108,7 @@ class AdminLines:
             ("processing_queries", self.statistics.processing),
             # Nobody waits for a free worker here; what is limited is connections.
             ("bored_queryworkers", self.connections.spare()),
-            *sorted(self.statistics.all_counters().items()),
+            *sorted({**self.statistics.all_counters(), **self.counters()}.items()),
         ]
         if self.process is not None:
             figures.insert(1, ("process", self.process))

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from koboldfs.cluster.admin import Admin
     from koboldfs.cluster.by_hand import ByHand
     from koboldfs.cluster.checks import Checks
+    from koboldfs.cluster.file_report import FileReports
     from koboldfs.cluster.namespace import Namespace
+    from koboldfs.cluster.overview import Overview
     from koboldfs.cluster.rebalancing import Rebalancing
     from koboldfs.cluster.scrubbing import Scrubbing
     from koboldfs.model.view import View
@@ -49,6 +51,8 @@ class Services:
     by_hand: ByHand
     jobs: IJobControl
     clock: IReactorTime
+    overview: Overview
+    reports: FileReports
 
     @property
     def view(self) -> View:

@@ -20,6 +20,7 @@ from koboldfs.tracker.device_commands import DEVICE_COMMANDS
 from koboldfs.tracker.file_commands import FILE_COMMANDS
 from koboldfs.tracker.fsck_commands import FSCK_COMMANDS
 from koboldfs.tracker.hand_commands import HAND_COMMANDS
+from koboldfs.tracker.health_commands import HEALTH_COMMANDS
 from koboldfs.tracker.host_commands import HOST_COMMANDS
 from koboldfs.tracker.list_commands import LIST_COMMANDS
 from koboldfs.tracker.plain_commands import PLAIN_COMMANDS
@@ -39,6 +40,7 @@ COMMAND_LISTS: tuple[tuple[TrackerCommand, ...], ...] = (
     REBALANCE_COMMANDS,
     SCRUB_COMMANDS,
     PLAIN_COMMANDS,
+    HEALTH_COMMANDS,
 )
 
 

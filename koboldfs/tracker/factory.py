@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -38,7 +38,7 @@ class TrackerFactory(Factory):
 
     `clock` and `call_from_thread` are the reactor's; `shutdown` ends the program;
     `publisher` is the log that watchers see, observed while a port is open; `process`
-    is this one's number if it is one of several.
+    is this one's number if it is one of several; `counters` are shown by `!stats` too.
     """
 
     noisy = False
@@ -53,6 +53,7 @@ class TrackerFactory(Factory):
         shutdown: Callable[[], Any],
         publisher: LogPublisher,
         process: int | None = None,
+        counters: Callable[[], Mapping[str, int]] = dict,
         max_connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.statistics = Statistics(clock)
@@ -67,6 +68,7 @@ class TrackerFactory(Factory):
             shutdown,
             os.getpid(),
             process,
+            counters,
         )
         self._publisher = publisher
         self._max_connections = max_connections

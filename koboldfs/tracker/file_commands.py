@@ -103,10 +103,11 @@ async def create_close(services: Services, call: Call) -> Pairs:
     """End an upload: from now on the key is this file.
 
     Without a key the upload is thrown away. A repeated close of the same file is OK
-    again. OK: nothing. Errors in this order: `no_fid`, `no_devid`, `no_path`,
-    `invalid_checksum_format`, `bogus_args` (the path is not the one that was offered;
-    a size that is no number), `no_temp_file`, `invalid_destdev`, `size_verify_error`,
-    `size_mismatch`, `checksum_mismatch`, `fid_exists`.
+    again. OK: nothing, or `copies` and `promised` (on how many hosts the file lies, and
+    should lie) while the first is less. Errors in this order: `no_fid`, `no_devid`,
+    `no_path`, `invalid_checksum_format`, `bogus_args` (the path is not the one that was
+    offered; a size that is no number), `no_temp_file`, `invalid_destdev`,
+    `size_verify_error`, `size_mismatch`, `checksum_mismatch`, `fid_exists`.
     """
     domain = await services.namespace.known_domain(call.arguments.get("domain"))
     for name, missing in (
@@ -118,7 +119,7 @@ async def create_close(services: Services, call: Call) -> Pairs:
             raise missing()
     checksum = _claimed_checksum(call)
     fid, devid = _confirmed_place(services, call)
-    await services.namespace.close(
+    promise = await services.namespace.close(
         domain,
         fid=fid,
         devid=devid,
@@ -127,7 +128,9 @@ async def create_close(services: Services, call: Call) -> Pairs:
         checksum=checksum,
         verify=call.true("checksumverify"),
     )
-    return []
+    if promise is None or promise.kept:
+        return []
+    return [("copies", promise.hosts), ("promised", promise.promised)]
 
 
 def _claimed_checksum(call: Call) -> Checksum | None:

@@ -241,7 +241,11 @@ async def put(
         size=length,
     )
     stat = session.stat(closing, closing.checksum, len(closing.devids))
-    return native.frame(Code.OK, number, stat.values())
+    promise = session.promise(closing)
+    short: tuple[bytes, ...] = ()
+    if not promise.kept:
+        short = native.u32(promise.hosts), native.u32(promise.promised)
+    return native.frame(Code.OK, number, (*stat.values(), *short))
 
 
 async def get(

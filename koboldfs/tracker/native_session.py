@@ -26,6 +26,7 @@ from koboldfs.model.entities import (
     Located,
     Removal,
 )
+from koboldfs.model.promise import Promise
 from koboldfs.tracker.native_body import Body
 from koboldfs.tracker.native_download import Collection, Download
 from koboldfs.wire.native import MAX_DOMAIN_BYTES, MAX_KEY_BYTES, Stat
@@ -310,6 +311,11 @@ class Session:
         name = view.storage_class(one.dmid, one.classid).name
         text = None if checksum is None else str(checksum)
         return Stat(one.fid, one.length, copies, text, name)
+
+    def promise(self, closing: Closing) -> Promise:
+        """What there is of the promise of a file that was just stored."""
+        promises = self._namespace.promises
+        return promises.of(closing.dmid, closing.classid, closing.devids)
 
     # --- changing
 

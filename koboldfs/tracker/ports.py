@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Mapping
 
 from zope.interface import Interface
 
+from koboldfs.model.pacing import Progress
+
 
 class IJobControl(Interface):
     """The background jobs of this process, as the operator may steer them.
@@ -15,6 +17,10 @@ class IJobControl(Interface):
 
     def counts() -> Mapping[str, tuple[int, int]]:
         """By job: how many workers it has now, and how many it is to have."""
+
+    def progress() -> Mapping[str, Progress]:
+        """By job: what all processes of this installation have done of it since they
+        started, as far as it is known here."""
 
     def want(job: str, count: int) -> None:
         """Have that many workers from now on. Raises `LookupError` for a job that is

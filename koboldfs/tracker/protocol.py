@@ -299,10 +299,12 @@ class TrackerProtocol(Protocol):
                 self._door.statistics.processing += 1
             awaited.addBoth(self._go_on, running)
             return
-        now = self._door.clock.seconds()
-        self._door.statistics.answered(
+        now, statistics = self._door.clock.seconds(), self._door.statistics
+        statistics.answered(
             self.client_ip, running.line, now - running.arrived, now - running.began
         )
+        if statistics.timings is not None:
+            statistics.timed(running.name, now - running.arrived)
         if not self._running:
             self._reply(reply)
             return

@@ -27,6 +27,8 @@ MAX_NAME_CHARS = 50
 #: No setting has reason to be longer; a list of netmasks is the longest.
 MAX_VALUE_CHARS = 4096
 MAX_ACK_COPIES = 10
+#: Deleted files may take room for a day (`jobs.delete` keeps to that as well).
+MAX_GRACE_SECONDS = 86_400
 #: A hundred years, in days and in seconds: more is a slip of the finger.
 MAX_DAYS = 36_500
 MAX_SECONDS = MAX_DAYS * 86_400
@@ -122,6 +124,7 @@ WRITABLE: dict[str, Format] = {
     "kobold_policy": policy,
     "kobold_ack_copies": number_within(1, MAX_ACK_COPIES),
     "kobold_lost_after_seconds": number_within(0, MAX_SECONDS),
+    "kobold_delete_grace_seconds": number_within(0, MAX_GRACE_SECONDS),
     "kobold_scrub_days": number_within(0, MAX_DAYS),
 }
 

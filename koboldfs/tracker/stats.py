@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from koboldfs.wire.metrics import Histogram
+
 #: How many requests `!recent` remembers (MogileFS's number).
 RECENT_REQUESTS = 50
+#: What commands that there are not are counted as.
+OTHER_COMMANDS = "unknown"
 #: What is shown of a request line; one may be a megabyte long.
 SHOWN_LINE_BYTES = 1024
 
@@ -25,6 +30,8 @@ class Statistics:
     queries: int = field(default=0, init=False)
     #: Other counters of `!stats`, by name; one is absent until it first counts.
     counters: dict[str, int] = field(factory=dict, init=False)
+    #: How long requests took, by command; None: nobody wants to know.
+    timings: dict[str, Histogram] | None = field(default=None, init=False)
     _recent: deque[tuple[str, bytes, float, float]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -37,6 +44,17 @@ class Statistics:
         if len(line) > SHOWN_LINE_BYTES:
             line = line[:SHOWN_LINE_BYTES]
         self._recent.append((client_ip, line, total, work))
+
+    def time_commands(self, names: Iterable[str]) -> None:
+        """Note from now on how long requests take. Those with another name than these
+        are all one: whoever asks for nonsense must not have us count each of it."""
+        self.timings = {name: Histogram() for name in (*names, OTHER_COMMANDS)}
+
+    def timed(self, name: str, total: float) -> None:
+        """A request of that command was answered so long after it came."""
+        timings = self.timings
+        if timings is not None:
+            (timings.get(name) or timings[OTHER_COMMANDS]).note(total)
 
     def count(self, name: str, more: int = 1) -> None:
         """Add to a counter of `!stats`."""

@@ -32,7 +32,9 @@ the client chose; every reply repeats it and is one frame:
                                                 domain and page that are taken)
     PING 90    number                    -> OK
     PUT 91     number domain key class size:8    then at once data and sha256:32, or in
-                                                place of a length ABANDON:4 -> OK stat
+                                                place of a length ABANDON:4 -> OK stat,
+                                                and while the file lies on fewer hosts
+                                                than promised: hosts:4 promised:4
     GET 92     number domain key start:8 length:8 fid:8
                                          -> TRANSFER stat start:8 length:8, data, and
                                             a frame OK sha256:32 (of the data sent)
@@ -58,7 +60,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 #: The version that this implementation speaks.
 VERSION: Final = 2
@@ -148,7 +150,9 @@ class ValueFault(ValueError):
 class Stat:
     """What is known of a stored file. `size` in bytes; `copies` on devices now.
 
-    `checksum` is the text ``SHA-256:<hex>``, or None when none was ever computed.
+    `checksum` is the text ``SHA-256:<hex>``, or None when none was ever computed. Of a
+    file that was just stored on fewer hosts than the cluster promises, `hosts` says on
+    how many, and `promised` how many it should be; both are None otherwise.
     """
 
     fid: int
@@ -156,6 +160,13 @@ class Stat:
     copies: int
     checksum: str | None = None
     class_name: str = "default"
+    hosts: int | None = None
+    promised: int | None = None
+
+    @property
+    def short(self) -> bool:
+        """Whether it was stored on fewer hosts than promised, for now."""
+        return self.promised is not None
 
     def values(self) -> tuple[bytes, ...]:
         """The five values of a frame."""
@@ -183,6 +194,15 @@ class Stat:
             checksum or None,
             values[4].decode("latin-1"),
         )
+
+    @classmethod
+    def stored(cls, values: list[bytes]) -> Stat:
+        """As `of`, for the reply to a PUT."""
+        stat = cls.of(values)
+        if len(values) < 7:
+            return stat
+        hosts, promised = number32(values[5]), number32(values[6])
+        return evolve(stat, hosts=hosts, promised=promised)
 
 
 def u32(number: int) -> bytes:

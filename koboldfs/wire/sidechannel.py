@@ -16,7 +16,8 @@ holds up nobody:
 
     verb    arguments                                 fields of OK
     hello                                             version cluster host fsync
-    usage                                             devices, and for each i:
+    usage                                             devices, fsync (0, or not there
+                                                      if it is on), and for each i:
                                                       dev<i>_devid _observed _kib_total
                                                       _kib_used _utilization (percent)
                                                       _latency (seconds) [_failing]

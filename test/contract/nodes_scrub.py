@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
+from koboldfs.interfaces_scrub import IScrubNodes
 from koboldfs.model import scrub
 from koboldfs.model.entities import MD5, SHA256, Checksum, Place
-from koboldfs.scrub_interfaces import IScrubNodes
 from test.contract.nodes import content
 from test.fakes.nodes import own_checksum
 

@@ -234,6 +234,18 @@ class QueuesContract(StoreContract):
         await self.pass_time(LEASE_SECONDS)
         self.assertEqual(kept - {row.fid for row in await self.taken()}, set())
 
+    async def test_grace(self) -> None:
+        """Rows are taken only when they have been due for the grace."""
+        queues = self.store.queues
+        await self.stored(1, "a")
+        await self.store.files.delete(1, "a")
+        self.assertEqual(await queues.take_deletions(10, LEASE_SECONDS, 100), [])
+        await self.pass_time(90)
+        self.assertEqual(await queues.take_deletions(10, LEASE_SECONDS, 100), [])
+        await self.pass_time(20)
+        (row,) = await queues.take_deletions(10, LEASE_SECONDS, 100)
+        self.assertEqual(row.failcount, 0)
+
     async def test_keep_deletions(self) -> None:
         """The same for rows of the delete queue; a finished one does not come back."""
         queues = self.store.queues

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 from zope.interface.verify import verifyObject
 
+from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.entities import (
     FSCK_TASK,
     Checked,
@@ -15,7 +16,6 @@ from koboldfs.model.entities import (
     ReplicationDone,
 )
 from koboldfs.model.scrub import DAY_SECONDS, FIRST_PASS_SECONDS, Counts, Scrub
-from koboldfs.scrub_interfaces import IScrubs
 from test.contract.store import StoreContract
 
 LEASE_SECONDS = 100

@@ -15,6 +15,7 @@ from koboldfs.store.mysql_url import mysql_options
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Steps, quiet
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
@@ -74,6 +75,10 @@ class MariaTasks(MariaCase, TasksContract):
 
 class MariaScrubs(MariaCase, ScrubsContract):
     """`IScrubs`."""
+
+
+class MariaHealth(MariaCase, HealthContract):
+    """`IHealth`."""
 
 
 class MariaOwn(MariaCase, ServerContract):

@@ -9,6 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -21,7 +22,8 @@ class Ports:
     """A `MemoryStore` as the attributes of a store."""
 
     def __init__(self, store: MemoryStore) -> None:
-        self.files = self.topology = self.queues = self.tasks = store
+        self.files = self.topology = self.queues = store
+        self.tasks = self.health = store
         self.scrubs = store.scrubs
 
 
@@ -71,3 +73,7 @@ class MemoryTasks(MemoryCase, TasksContract):
 
 class MemoryScrubs(MemoryCase, ScrubsContract):
     """`IScrubs`."""
+
+
+class MemoryHealth(MemoryCase, HealthContract):
+    """`IHealth`."""

@@ -14,6 +14,7 @@ from koboldfs.model.entities import Closing
 from koboldfs.store import prepared
 from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
@@ -67,6 +68,10 @@ class PostgresTasks(PostgresCase, TasksContract):
 
 class PostgresScrubs(PostgresCase, ScrubsContract):
     """`IScrubs`."""
+
+
+class PostgresHealth(PostgresCase, HealthContract):
+    """`IHealth`."""
 
 
 class PostgresOwn(PostgresCase, ServerContract):

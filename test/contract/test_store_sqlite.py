@@ -15,6 +15,7 @@ from koboldfs import errors
 from koboldfs.store.open import Store, open_store
 from koboldfs.store.sqlite import BUSY_SECONDS
 from test.contract.files import FilesContract
+from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
@@ -24,7 +25,7 @@ from test.contract.tasks import TasksContract
 from test.contract.topology import ColumnsContract, TopologyContract
 
 #: These sort the few rows of the keys that they name.
-SORTED = ("lock_keys", "lock_closing")
+SORTED = ("lock_keys", "lock_closing", "shortages")
 #: It reads one page, from the beginning of the table.
 PAGED = ("old_deletions",)
 
@@ -89,6 +90,10 @@ class SqliteTasks(SqliteCase, TasksContract):
 
 class SqliteScrubs(SqliteCase, ScrubsContract):
     """`IScrubs`."""
+
+
+class SqliteHealth(SqliteCase, HealthContract):
+    """`IHealth`."""
 
 
 class SqliteFile(SqliteCase):

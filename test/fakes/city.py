@@ -29,8 +29,10 @@ from koboldfs import errors
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.model.entities import (
@@ -45,6 +47,7 @@ from koboldfs.model.entities import (
     Topology,
     Upload,
 )
+from koboldfs.model.pacing import Progress
 from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands
 from koboldfs.tracker.factory import TrackerFactory
@@ -63,6 +66,7 @@ class MemoryDatabase:
     copies: dict[int, tuple[int, ...]] = field(factory=dict)
     uploads: dict[int, Upload] = field(factory=dict)
     checksums: dict[int, Checksum] = field(factory=dict)
+    own_checksums: dict[int, Checksum] = field(factory=dict)
     queues: dict[int, dict[str, dict[str, Any]]] = field(factory=dict)
     failing: dict[str, list[Exception]] = field(factory=dict)
     pause: Deferred[None] | None = None
@@ -135,6 +139,8 @@ class MemoryDatabase:
             len(closing.devids),
         )
         self.copies[closing.fid] = closing.devids
+        if closing.checksum is not None:
+            self.own_checksums[closing.fid] = closing.checksum
         if closing.class_checksum is not None:
             self.checksums[closing.fid] = closing.class_checksum
         return "closed"
@@ -178,6 +184,10 @@ class MemoryDatabase:
         self.asked.append(("list_files", after_fid, limit))
         fids = sorted(fid for fid in self.files if fid > after_fid)[:limit]
         return [Located(self.files[fid], self.copies.get(fid, ())) for fid in fids]
+
+    async def own_checksum(self, fid: int) -> Checksum | None:
+        """See `IFiles`."""
+        return self.own_checksums.get(fid)
 
     async def class_checksum(self, fid: int) -> Checksum | None:
         """See `IFiles`."""
@@ -345,6 +355,13 @@ class MemoryJobs:
         """See `IJobControl`."""
         return {job: (count, count) for job, count in self.wanted.items()}
 
+    def progress(self) -> Mapping[str, Progress]:
+        """See `IJobControl`."""
+        return {
+            job: Progress(running=count, done=7, rate=0.5)
+            for job, count in self.wanted.items()
+        }
+
     def want(self, job: str, count: int) -> None:
         """See `IJobControl`."""
         if job not in self.wanted:
@@ -378,6 +395,16 @@ class City:
         self.checks = Checks(database, self.tasks, self.live, "vm")
         self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
         self.scrubbing = Scrubbing(self.tasks.scrubs, self.live)
+        self.overview = Overview(
+            self.tasks,
+            database,
+            self.tasks,
+            self.tasks,
+            self.tasks,
+            self.namespace.copies,
+            self.clock,
+        )
+        self.live.observe(self.overview.notice)
         self.services = Services(
             self.namespace,
             self.admin,
@@ -387,6 +414,8 @@ class City:
             ByHand(self.namespace, self.tasks, database),
             self.jobs,
             self.clock,
+            self.overview,
+            FileReports(self.namespace, self.nodes, self.clock),
         )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []
@@ -398,6 +427,7 @@ class City:
             call_from_thread=lambda function, *arguments: function(*arguments),
             shutdown=lambda: self.shutdowns.append(True),
             publisher=self.publisher,
+            counters=lambda: self.namespace.promises.keeping.counters(),
             max_connections=max_connections,
         )
 
@@ -417,6 +447,12 @@ class City:
         city.done("create_class domain=d1&class=c1&mindevcount=2")
         city.done("create_class domain=d1&class=md5c&mindevcount=2&hashtype=MD5")
         return city
+
+    def look(self) -> None:
+        """Have every host looked at."""
+        for work in (self.live.refresh(), self.live.survey()):
+            done = Deferred.fromCoroutine(work)
+            assert done.called, "the picture needs time"
 
     def connect(self, ip: str = "127.0.0.9") -> tuple[TrackerProtocol, StringTransport]:
         """A connection from that address, with its transport."""

@@ -34,6 +34,7 @@ from koboldfs.model.entities import (
     StorageClass,
     Topology,
 )
+from koboldfs.model.promise import Promise
 from koboldfs.model.view import Health, View
 from test.fakes.nodes import MemoryReading
 
@@ -46,6 +47,17 @@ class Live:
     """The picture, which never changes here."""
 
     view: View
+
+
+@define(eq=False)
+class MemoryPromises:
+    """What became of the promise of whatever is stored."""
+
+    promise: Promise = Promise(1, 1)
+
+    def of(self, dmid: int, classid: int, devids: Sequence[int]) -> Promise:
+        """See `Promises`."""
+        return self.promise
 
 
 @define(eq=False)
@@ -65,6 +77,7 @@ class MemoryNamespace:
     #: Whether files have a checksum in the database.
     checksums: bool = True
     last_fid: int = 0
+    promises: MemoryPromises = field(factory=lambda: MemoryPromises())
 
     # --- what tests do to it
 

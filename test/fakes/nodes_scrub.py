@@ -8,10 +8,10 @@ from typing import Any
 from zope.interface import implementer
 
 from koboldfs.errors import NodeFault, NodeUnreachable
+from koboldfs.interfaces_scrub import IScrubNodes
 from koboldfs.model import scrub
 from koboldfs.model.entities import Checksum, Place
 from koboldfs.model.scrub import Digest, Listing
-from koboldfs.scrub_interfaces import IScrubNodes
 
 #: Digests, and fids of a list, in one answer: few, so that tests see several.
 DIGESTS, LISTED = 3, 4

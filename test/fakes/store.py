@@ -22,7 +22,9 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.interfaces import IFiles, IQueues, ITasks, ITopology
+from koboldfs.interfaces_health import IHealth
 from test.fakes.store_files import FileCalls
+from test.fakes.store_health import HealthCalls
 from test.fakes.store_queues import QueueCalls
 from test.fakes.store_scrubs import MemoryScrubs
 from test.fakes.store_tables import Tables
@@ -35,9 +37,9 @@ EPOCH = 1_800_000_000
 KEY_BYTES = 1024
 
 
-@implementer(IFiles, ITopology, IQueues, ITasks)
+@implementer(IFiles, ITopology, IQueues, ITasks, IHealth)
 @define(eq=False)
-class MemoryStore(FileCalls, TopologyCalls, QueueCalls, TaskCalls):
+class MemoryStore(FileCalls, TopologyCalls, QueueCalls, TaskCalls, HealthCalls):
     """All ports of a database; see the module for how it misbehaves."""
 
     clock: IReactorTime

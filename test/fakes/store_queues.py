@@ -48,8 +48,10 @@ class QueueCalls:
         """Queue a fid that is no live file any more."""
         self.tables.to_delete.setdefault(fid, QueueRow(self.now()))
 
-    def _due(self, queue: Mapping[int, Any], limit: int) -> list[int]:
-        now = self.now()
+    def _due(
+        self, queue: Mapping[int, Any], limit: int, grace_seconds: int = 0
+    ) -> list[int]:
+        now = self.now() - grace_seconds
         due = [
             (row.nexttry, fid)
             for fid, row in queue.items()
@@ -150,11 +152,13 @@ class QueueCalls:
 
     # --- deletion
 
-    async def take_deletions(self, limit: int, lease_seconds: int) -> list[Deletion]:
+    async def take_deletions(
+        self, limit: int, lease_seconds: int, grace_seconds: int = 0
+    ) -> list[Deletion]:
         """See `IQueues`."""
         await self.enter("take_deletions", limit, lease_seconds)
         taken = []
-        for fid in self._due(self.tables.to_delete, limit):
+        for fid in self._due(self.tables.to_delete, limit, grace_seconds):
             if fid in self.tables.files:
                 # Against all rules: a live file is never handed out.
                 del self.tables.to_delete[fid]

@@ -8,9 +8,9 @@ from typing import Any
 from attrs import define, evolve, field
 from zope.interface import implementer
 
+from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.entities import Checked
 from koboldfs.model.scrub import Counts, LostFile, Scrub, Strays
-from koboldfs.scrub_interfaces import IScrubs
 
 
 @implementer(IScrubs)

@@ -12,7 +12,8 @@ from test.tree.source import ROOT, modules
 #: tested. A unit test of their name may be there as well.
 ELSEWHERE = {
     "interfaces.py": "test/contract",
-    "scrub_interfaces.py": "test/contract",
+    "interfaces_scrub.py": "test/contract",
+    "interfaces_health.py": "test/contract/health.py",
     "assembly.py": "test/functional/test_service.py",
     "job_control.py": "test/functional/test_processes.py",
     "tap.py": "test/functional/test_service.py",

@@ -66,6 +66,7 @@ class Defaults(ConfigCase):
                 native_listen="tcp:9876",
                 storage_listen="tcp:7500",
                 sidechannel_listen="tcp:7501",
+                metrics_listen=None,
                 policy=None,
                 jobs=frozenset(JOBS),
                 fsync=True,

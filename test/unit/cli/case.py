@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from attrs import evolve
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +28,8 @@ class FakeClient:
         self.asked: list[object] = []
         self.answers = True
         self.opened = 0
+        #: What is told of a promise that was not kept: hosts, promised.
+        self.short: tuple[int, int] | None = None
 
     def __enter__(self) -> FakeClient:
         self.opened += 1
@@ -56,6 +59,8 @@ class FakeClient:
         self.files[key] = b"".join(parts), class_name or "default"
         found = self.stat(key)
         assert found is not None
+        if self.short is not None:
+            found = evolve(found, hosts=self.short[0], promised=self.short[1])
         return found
 
     def get(self, key: bytes, destination: Any) -> bool:

@@ -187,3 +187,17 @@ class ListTests(CommandCase):
         self.assertEqual(
             self.done("admin", "domain", "list").stdout.split()[2], "a\\x1b[31m"
         )
+
+
+class DeviceNumbers(CommandCase):
+    """How a device is typed."""
+
+    def test_with_its_folder(self) -> None:
+        """As the number, or as the name of its folder."""
+        server = self.tracker(set_weight=b"OK \r\n")
+        for typed in ("3", "dev3"):
+            self.done("admin", "device", "weight", "node1", typed, "50")
+        self.assertEqual(sum("device=3" in line for line in server.lines), 2)
+        for typed in ("dev", "devdev3", "dev0", "disk3"):
+            result = self.run_raw("admin", "device", "weight", "node1", typed, "50")
+            self.assertEqual(result.exit_code, 2, typed)

@@ -32,6 +32,18 @@ class FilesCase(CommandCase):
 class PutTests(FilesCase):
     """``koboldfs put``."""
 
+    def test_put_short_of_the_promise(self) -> None:
+        """It is stored, and on fewer hosts than promised: one line on stderr says so,
+        and the JSON does."""
+        self.client.short = 1, 2
+        result = self.run_raw("--domain", "d", "put", "-", "k", stdin=b"hello")
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("k: stored, for now on 1 of 2 hosts", result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1)
+        words = ("--json", "--domain", "d", "put", "-", "k")
+        record = json.loads(self.run_raw(*words, stdin=b"hello").stdout)
+        self.assertEqual((record["hosts"], record["promised"]), (1, 2))
+
     def test_file(self) -> None:
         """A file is stored under the key, byte for byte, and nothing is said."""
         result = self.files("put", self.file("a", b"twas brillig"), "k/1")

@@ -6,10 +6,14 @@ from koboldfs.errors import NodeFault, NodeUnreachable
 from koboldfs.jobs.delete import (
     ABANDONED_SECONDS,
     EXPIRE_BATCH,
+    GRACE_SECONDS,
+    GRACE_SETTING,
     LEASE_SECONDS,
+    LONGEST_GRACE_SECONDS,
     LONGEST_SECONDS,
     DeleteWorker,
     expiry,
+    grace_seconds,
 )
 from koboldfs.model.entities import DeletionDone
 from test.fakes.store_tables import QueueRow
@@ -21,8 +25,11 @@ MINUTE, HOUR = 60, 3600
 class DeleteCase(WorldCase):
     """A deleted file with copies on three hosts."""
 
+    grace_seconds = 0
+
     def setUp(self) -> None:
-        self.world = World.of(3)
+        settings = {GRACE_SETTING: str(self.grace_seconds)}
+        self.world = World.of(3, **settings)
         self.worker = DeleteWorker(self.world.store, self.world.nodes, self.world.live)
 
     def delete(self, *devids: int, failcount: int = 0) -> None:
@@ -54,6 +61,35 @@ class DeleteCase(WorldCase):
         """The operator's word for a host."""
         self.run_now(self.world.store.update_host(hostid, {"status": status}))
         self.world.look()
+
+
+class Grace(DeleteCase):
+    """Bytes of keys that are gone just now."""
+
+    grace_seconds = 7
+
+    def test_readers_find_them(self) -> None:
+        """They stay for the time that the setting says, and then they go."""
+        self.delete(10, 20)
+        self.world.clock.advance(6.0)
+        self.step()
+        self.assertEqual(self.world.nodes.devices_with(5), {10, 20})
+        self.world.clock.advance(1.0)
+        self.step()
+        self.assertEqual(self.world.nodes.devices_with(5), set())
+
+    def test_setting(self) -> None:
+        """Not set, or nonsense: the usual; never without an end."""
+        for text, seconds in (
+            (None, GRACE_SECONDS),
+            ("x", GRACE_SECONDS),
+            ("-1", GRACE_SECONDS),
+            ("9" * 30, GRACE_SECONDS),
+            ("0", 0),
+            ("999999", LONGEST_GRACE_SECONDS),
+        ):
+            settings = {} if text is None else {GRACE_SETTING: text}
+            self.assertEqual(grace_seconds(settings), seconds)
 
 
 class Gone(DeleteCase):

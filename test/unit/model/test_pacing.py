@@ -10,6 +10,7 @@ from koboldfs.model.pacing import (
     ATTENTION_SECONDS,
     RETRY_STEPS_SECONDS,
     Attention,
+    Rate,
     rest_seconds,
     retry_seconds,
 )
@@ -93,3 +94,16 @@ class Requests(SynchronousTestCase):
         self.assertEqual(attention.share_at(10.1, 900), 1.0)
         self.assertEqual(attention.share_at(10.6, 900), 0.5)
         self.assertEqual(attention.share_at(10.7, 900), 0.5)
+
+
+class Rates(SynchronousTestCase):
+    """How much was done a second."""
+
+    def test_window(self) -> None:
+        """Since the oldest sample that is not too old; nothing from one sample."""
+        rate = Rate(window_seconds=60.0)
+        self.assertEqual(rate.sample(0.0, 100), 0.0)
+        self.assertEqual(rate.sample(10.0, 150), 5.0)
+        self.assertEqual(rate.sample(20.0, 150), 2.5)
+        self.assertEqual(rate.sample(65.0, 260), 2.0)
+        self.assertEqual(rate.sample(500.0, 999), 0.0)

@@ -12,8 +12,11 @@ class QueueTexts(SynchronousTestCase):
 
     def test_given_up_rows_are_never_due(self) -> None:
         """The end of time is later than any clock."""
-        for phrase in (SQLITE.due_replications, SQLITE.due_deletions):
-            self.assertIn("nexttry < 2147483647", phrase(limit=1).sql)
+        for statement in (
+            SQLITE.due_replications(limit=1),
+            SQLITE.due_deletions(limit=1, grace=0),
+        ):
+            self.assertIn("nexttry < 2147483647", statement.sql)
 
     def test_only_rows_in_work_are_finished(self) -> None:
         """A row that is not in work is neither removed nor put off."""

@@ -448,3 +448,31 @@ class Change(ExchangeCase):
             self.assert_replies({f"updateclass domain=d1&key=k&class={name}": "OK "})
             fields = self.city.done("file_info domain=d1&key=k")
             self.assertEqual(fields["class"], name)
+
+
+class Promised(ExchangeCase):
+    """What a close says of the copies that were promised."""
+
+    def test_short(self) -> None:
+        """Nothing while there are as many as promised, else how many there are."""
+        city = self.city
+        city.done("set_server_setting key=kobold_ack_copies&value=2")
+        self.assertEqual(self.close("a"), {})
+        city.nodes.unreachable = {2, 3}
+        city.look()
+        self.assertEqual(self.close("b"), {"copies": "1", "promised": "2"})
+        connection, transport = city.connect()
+        connection.dataReceived(b"!stats\r\n")
+        self.assertIn(b"\r\nstored_short 1\r\n", transport.value())
+
+    def close(self, key: str) -> dict[str, str]:
+        """The fields of the reply to the close of an upload of that key."""
+        opened = self.city.done(f"create_open domain=d1&key={key}")
+        fid, devid = int(opened["fid"]), int(opened["devid"])
+        place = self.city.live.view.place(devid)
+        assert place is not None
+        self.city.nodes.put(place, fid, b"data")
+        return self.city.done(
+            f"create_close domain=d1&key={key}&fid={fid}&devid={devid}"
+            f"&path={opened['path']}"
+        )

@@ -33,7 +33,7 @@ class City(SynchronousTestCase):
         told = self.line.say(v2(Command.PUT2, b"d", key, b"", b""), body)
         code, _, values = frames(told)[0]
         self.assertEqual(code, Code.OK, values)
-        return Stat.of(values)
+        return Stat.stored(values)
 
     def put_v1(self, key: bytes, data: bytes) -> bytes:
         """Upload by version 1; the reply."""
@@ -57,6 +57,14 @@ class City(SynchronousTestCase):
             self.assertEqual((stat.size, stat.copies), (len(data), 2))
             self.assertEqual(len(self.world.nodes.devices_with(stat.fid)), 2)
             self.assertEqual(self.get_v1(key), self.reply_of(data))
+
+    def test_short_of_the_promise(self) -> None:
+        """With the other hosts away, the answer says on how many the file lies."""
+        self.assertFalse(self.put(b"kept", SMALL).short)
+        self.world.nodes.unreachable = {2, 3}
+        self.world.look()
+        stat = self.put(b"short", SMALL)
+        self.assertEqual((stat.hosts, stat.promised, stat.copies), (1, 2, 1))
 
     def test_both_versions(self) -> None:
         """What one version stores the other one reads."""

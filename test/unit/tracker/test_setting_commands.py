@@ -18,7 +18,8 @@ class Names(SynchronousTestCase):
             "slave_keys slave_x_y skip_devcount skip_mkcol case_sensitive_list_keys "
             "memcache_servers memcache_ttl internal_queue_limit network_zones "
             "queue_rate_for_fsck zone_near fsck_checksum kobold_policy "
-            "kobold_ack_copies kobold_lost_after_seconds kobold_scrub_days"
+            "kobold_ack_copies kobold_lost_after_seconds kobold_scrub_days "
+            "kobold_delete_grace_seconds"
         ).split():
             writable_format(name)
 
@@ -92,6 +93,7 @@ class Settings(ExchangeCase):
                 "": None,
             },
             "kobold_lost_after_seconds": {"0": "0", "3600": "3600", "-1": "ERR"},
+            "kobold_delete_grace_seconds": {"0": "0", "86401": "ERR", "": None},
             "kobold_scrub_days": {"0": "0", "x": "ERR", "99999": "ERR"},
             "memcache_servers": {"a%3Db=c": "a=b=c", "x" * 5000: "ERR", "%00": "ERR"},
         }

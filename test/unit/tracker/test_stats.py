@@ -29,6 +29,18 @@ class Counting(SynchronousTestCase):
         self.statistics.answered("127.0.0.1", b"noop", 0, 0)
         self.assertEqual(self.statistics.all_counters(), {"x": 5, "queries": 1})
 
+    def test_timings(self) -> None:
+        """Only when somebody wants to know; what is no command is all one."""
+        self.statistics.timed("noop", 1.0)
+        self.assertIsNone(self.statistics.timings)
+        self.statistics.time_commands(["noop"])
+        for name in ("noop", "x", "y"):
+            self.statistics.timed(name, 1.0)
+        timings = self.statistics.timings or {}
+        self.assertEqual(sum(timings["noop"].counts), 1)
+        self.assertEqual(sum(timings["unknown"].counts), 2)
+        self.assertEqual(len(timings), 2)
+
     def test_recent(self) -> None:
         """The last fifty, oldest first, with four decimals."""
         for number in range(RECENT_REQUESTS + 5):

@@ -33,6 +33,22 @@ class Numbers(SynchronousTestCase):
         self.assertRaises(ValueFault, native.optional64, b"1")
 
 
+class Stored(SynchronousTestCase):
+    """What is told of a file that was just stored."""
+
+    def test_short(self) -> None:
+        """On how many hosts it lies, while that is less than was promised."""
+        values = list(Stat(1, 2, 1).values())
+        self.assertFalse(Stat.stored(values).short)
+        stat = Stat.stored([*values, native.u32(1), native.u32(2)])
+        self.assertTrue(stat.short)
+        self.assertEqual((stat.hosts, stat.promised), (1, 2))
+        # A GET's values go on with other things, which are not taken for these.
+        self.assertFalse(Stat.of([*values, native.u64(1), native.u64(2)]).short)
+        nonsense = [*values, b"x", native.u32(2)]
+        self.assertRaises(ValueFault, Stat.stored, nonsense)
+
+
 class Requests(SynchronousTestCase):
     """Commands and their arguments."""
 

@@ -1,0 +1,460 @@
+"""Whether files are safe: what ``koboldfs status`` says of it, and ``koboldfs why``.
+
+All of it is what trackers tell (``cluster_health``, ``scrub_status``, ``file_health``);
+a tracker that does not know these commands is said to be one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from koboldfs.cli import output
+from koboldfs.cli.context import (
+    KEY,
+    Context,
+    Failed,
+    domain_option,
+    pass_context,
+    tracker_options,
+)
+
+if TYPE_CHECKING:
+    from koboldfs.tracker_client import TrackerClient
+
+Row = dict[str, Any]
+
+#: No list of a reply is read further; no tracker tells more.
+MAX_ROWS = 100_000
+#: Which queue a job works off.
+_QUEUES = {"replicate": "replicate", "delete": "delete"}
+_NUMBERS = ("running", "done", "failed", "under_way")
+SILENT = "this tracker does not tell how safe files are; it is MogileFS's, or older"
+
+
+def number(fields: Mapping[str, str], name: str) -> int | None:
+    """A whole number of a reply; None if there is none."""
+    text = fields.get(name, "")
+    if text.isascii() and text.isdigit() and len(text) < 20:
+        return int(text)
+    return None
+
+
+def decimal(fields: Mapping[str, str], name: str) -> float:
+    """A decimal number of a reply; 0 if there is none."""
+    try:
+        value = float(fields.get(name, ""))
+    except ValueError:
+        return 0.0
+    return value if 0 <= value < 1e15 else 0.0
+
+
+def rows_of(fields: Mapping[str, str], prefix: str, count: str) -> list[dict[str, str]]:
+    """The rows ``<prefix>_<i>_<name>``, in order, as many as `count` says."""
+    found: dict[int, dict[str, str]] = {}
+    for name, value in fields.items():
+        if not name.startswith(f"{prefix}_"):
+            continue
+        index, _, rest = name.removeprefix(f"{prefix}_").partition("_")
+        if rest and index.isascii() and index.isdigit() and len(index) < 7:
+            found.setdefault(int(index), {})[rest] = value
+    most = min(number(fields, count) or 0, MAX_ROWS)
+    return [found[index] for index in sorted(found) if 0 < index <= most]
+
+
+def asked(tracker: TrackerClient, command: str) -> dict[str, str] | None:
+    """The reply; None if the tracker does not know the command."""
+    from koboldfs.tracker_client import Refused
+
+    try:
+        return tracker.ask(command)
+    except Refused as refusal:
+        if refusal.word == "unknown_command":
+            return None
+        raise
+
+
+def safety(fields: Mapping[str, str]) -> Row:
+    """What a reply to ``cluster_health`` says of the files, for ``--json``."""
+    names = ("now", "short_none", "short_one", "short_fewer", "counted_to")
+    found: Row = {name: number(fields, name) for name in names}
+    found |= {
+        "short_capped": fields.get("short_capped") == "1",
+        "short_exact_below": number(fields, "short_exact_below"),
+        "short_partial": fields.get("short_partial") == "1",
+        "unreadable": number(fields, "unreadable"),
+        "looked_at": number(fields, "looked_at"),
+        "looked_at_all": fields.get("looked_at_all") == "1",
+        "oldest": _oldest(fields),
+        "census": _census(fields, "census"),
+        "walk": _census(fields, "walk"),
+        "highest_fid": number(fields, "highest_fid"),
+        "promised": number(fields, "promised"),
+        "able_hosts": number(fields, "able_hosts"),
+        "stored": number(fields, "stored"),
+        "stored_short": number(fields, "stored_short"),
+        "stored_unsynced": number(fields, "stored_unsynced"),
+        "unsynced": [
+            output.word_text(fields[f"unsynced_{index}"])
+            for index in range(1, min(number(fields, "unsynced") or 0, 1000) + 1)
+            if f"unsynced_{index}" in fields
+        ],
+    }
+    return found
+
+
+def _oldest(fields: Mapping[str, str]) -> Row | None:
+    if "oldest_fid" not in fields:
+        return None
+    return {
+        "fid": number(fields, "oldest_fid"),
+        "domain": output.word_text(fields.get("oldest_domain", "")),
+        "key": output.word_text(fields.get("oldest_key", "")),
+        "copies": number(fields, "oldest_copies"),
+        "wanted": number(fields, "oldest_wanted"),
+        "since": number(fields, "oldest_since") or None,
+    }
+
+
+def _census(fields: Mapping[str, str], name: str) -> Row | None:
+    if f"{name}_began" not in fields:
+        return None
+    kinds = ("began", "ended", "fid", "files", "bytes", "whole", "fewer", "one")
+    return {
+        kind: number(fields, f"{name}_{kind}")
+        for kind in (*kinds, "none", "unreadable")
+    }
+
+
+def jobs(replies: Sequence[Mapping[str, str]]) -> list[Row]:
+    """What all trackers that answered do of each job; the first one's queues."""
+    found: dict[str, Row] = {}
+    for fields in replies:
+        for row in rows_of(fields, "job", "jobs"):
+            name = output.word_text(row.get("name", ""))
+            job = found.setdefault(
+                name,
+                {"job": name, **dict.fromkeys(_NUMBERS, 0), "rate": 0.0, "error": ""},
+            )
+            for one in _NUMBERS:
+                job[one] += number(row, one) or 0
+            job["rate"] = round(job["rate"] + decimal(row, "rate"), 2)
+            job["error"] = job["error"] or output.word_text(row.get("error", ""))
+    for name, job in found.items():
+        waiting = None
+        if name in _QUEUES and replies:
+            waiting = number(replies[0], f"queue_{_QUEUES[name]}")
+        job["waiting"] = waiting
+        job["seconds_left"] = _seconds_left(job, replies[0])
+    return sorted(found.values(), key=lambda job: str(job["job"]))
+
+
+def _seconds_left(job: Row, fields: Mapping[str, str]) -> int | None:
+    """How long it will take at the rate of the last minute; None if nobody knows."""
+    if job["job"] == "census":
+        walk = _census(fields, "walk")
+        highest, now = number(fields, "highest_fid"), number(fields, "now")
+        if not walk or not walk["fid"] or not highest or not now:
+            return None
+        took, done = now - (walk["began"] or 0), int(walk["fid"])
+        return max(0, round((highest - done) * took / done))
+    if job["waiting"] == 0:
+        return 0
+    if job["waiting"] is None or not job["rate"]:
+        return None
+    return round(float(job["waiting"]) / float(job["rate"]))
+
+
+def add_to_devices(
+    devices: Sequence[Row],
+    fields: Mapping[str, str] | None,
+    scrubs: Mapping[str, str] | None,
+) -> None:
+    """Add to the rows of devices what is known of those that are away, and of when
+    each was last scrubbed (None: this tracker cannot tell)."""
+    away = {number(row, "devid"): row for row in rows_of(fields or {}, "away", "away")}
+    scrub = {
+        number(one, "devid"): one for one in rows_of(scrubs or {}, "scrub", "count")
+    }
+    for row in devices:
+        gone = away.get(row["devid"], {})
+        row["copies_away"] = number(gone, "copies")
+        row["away_since"] = number(gone, "since")
+        row["scrub"] = None
+        if scrubs is not None:
+            row["scrub"] = _scrub(scrub.get(row["devid"], {}))
+
+
+def _scrub(row: Mapping[str, str]) -> Row:
+    names = ("began", "ended", "files", "bad", "mended", "missing", "orphans", "lost")
+    found: Row = {name: number(row, name) for name in names}
+    return {
+        **found,
+        "running": row.get("running") == "1",
+        "position_percent": decimal(row, "position_percent"),
+    }
+
+
+def advised(picture: Mapping[str, Any]) -> list[str]:
+    """What the operator should do; empty if nothing, or if no tracker could tell."""
+    from koboldfs.model import advice
+
+    told = picture.get("safety")
+    if told is None:
+        return []
+    now = told["now"] or 0
+    devices = [
+        advice.DeviceState(
+            f"dev{row['devid']}",
+            output.printable(str(row["host"])),
+            row["state"],
+            row["observed"],
+            row["full_percent"],
+            row["copies_away"],
+            now - row["away_since"] if row["away_since"] else None,
+        )
+        for row in picture["devices"]
+    ]
+    work = [
+        advice.JobState(
+            job["job"],
+            job["running"],
+            job["rate"],
+            job["waiting"],
+            output.printable(job["error"]),
+        )
+        for job in picture["jobs"]
+    ]
+    scrubs = [row["scrub"] for row in picture["devices"] if row["scrub"]]
+    return advice.advice(
+        advice.Situation(
+            told["short_none"] or 0,
+            told["short_one"] or 0,
+            told["short_fewer"] or 0,
+            not is_exact(told, 0),
+            told["unreadable"] or 0,
+            told["promised"] or 1,
+            told["able_hosts"] or 0,
+            sum(host["state"] != "dead" for host in picture["hosts"]),
+            [output.printable(name) for name in told["unsynced"]],
+            devices,
+            work,
+            [one["address"] for one in picture["trackers"] if not one["reachable"]],
+            round(time.time()) - now if now else None,
+            max((scrub["lost"] or 0 for scrub in scrubs), default=0),
+        )
+    )
+
+
+# --- for people
+
+
+def show_files(told: Row) -> None:
+    """The table of what is known of all files."""
+    rows: list[tuple[str, str]] = []
+    census, now = told["census"], told["now"] or 0
+    if census is None:
+        rows.append(("files", "not counted yet"))
+    else:
+        ago = _span(max(0, now - (census["ended"] or now)))
+        size = output.size_text(census["bytes"] or 0)
+        rows.append(("files", f"{census['files']:,} with {size}, as of {ago} ago"))
+        rows.append(("all copies", f"{census['whole']:,} then"))
+    for name, key, copies in (
+        ("fewer than all", "short_fewer", 2),
+        ("one copy", "short_one", 1),
+        ("no copy", "short_none", 0),
+    ):
+        least = "" if is_exact(told, copies) else "at least "
+        rows.append((name, f"{least}{told[key] or 0:,} now"))
+    if told["looked_at"]:
+        every = "" if told["looked_at_all"] else f" of {told['looked_at']:,} looked at"
+        rows.append(("unreadable", f"{told['unreadable']:,} now{every}"))
+    if told["oldest"] is not None:
+        rows.append(("oldest short", _oldest_text(told["oldest"], now)))
+    promise = f"{told['promised']} hosts; {told['able_hosts']} take files"
+    rows.append(("promised", promise))
+    if told["stored"]:
+        short = f"{told['stored']:,} stored here, {told['stored_short']:,} short of it"
+        rows.append(("kept", short))
+    output.write_table(("WHAT", "VALUE"), rows, "  ")
+
+
+def is_exact(told: Row, copies: int) -> bool:
+    """Whether all files with so many copies (2: or more) are counted."""
+    if told["short_partial"]:
+        return False
+    below = told["short_exact_below"]
+    return below is None or copies < min(below, 2)
+
+
+def _oldest_text(oldest: Row, now: int) -> str:
+    since = oldest["since"]
+    for_long = f", for {_span(now - since)} or more" if since else ""
+    key = output.printable(f"{oldest['domain']}: {oldest['key']}")
+    return (
+        f"{key} (fid {oldest['fid']}) has {oldest['copies']} of {oldest['wanted']}"
+        f" copies{for_long}"
+    )
+
+
+def show_jobs(rows: Sequence[Row]) -> None:
+    """A table of jobs."""
+    names = (">RUNS", ">DONE", ">FAILED", ">A SECOND", ">WAITING", ">LEFT")
+    output.write_table(
+        ("JOB", *names),
+        [
+            (
+                row["job"],
+                row["running"],
+                row["done"],
+                row["failed"],
+                row["rate"],
+                row["waiting"],
+                None if row["seconds_left"] is None else _span(row["seconds_left"]),
+            )
+            for row in rows
+        ],
+        "  ",
+    )
+
+
+def scrubbed_text(scrub: Row | None, now: int) -> str | None:
+    """When a device was last scrubbed, for people."""
+    if scrub is None:
+        return None
+    if scrub["running"]:
+        return f"{scrub['position_percent']:.0f} % now"
+    return f"{_span(now - scrub['ended'])} ago" if scrub["ended"] else "never"
+
+
+def _span(seconds: int) -> str:
+    from koboldfs.model.advice import span_text
+
+    return span_text(seconds)
+
+
+# --- one file
+
+
+@click.command()
+@tracker_options
+@domain_option
+@click.option("--no-read", is_flag=True, help="Do not read the copies; only look.")
+@click.argument("key", type=KEY)
+@pass_context
+def why(context: Context, key: bytes, no_read: bool) -> None:
+    """Tell everything about one file.
+
+    Where it is, what each copy's checksum is now (they are read for that, up to 20
+    seconds each), and what waits for it. Exit status 1 if no copy is good.
+    """
+    from koboldfs.tracker_client import Refused
+
+    arguments = {
+        "domain": os.fsencode(context.domain_needed()).decode("latin-1"),
+        "key": key.decode("latin-1"),
+        "noread": "1" if no_read else None,
+    }
+    with context.tracker() as tracker:
+        try:
+            fields = tracker.ask("file_health", arguments)
+        except Refused as refusal:
+            if refusal.word == "unknown_command":
+                raise Failed(SILENT) from refusal
+            raise
+    found = file_of(fields)
+    if context.json:
+        output.write_json(found)
+    else:
+        show_file(found)
+    verdicts = {copy["verdict"] for copy in found["copies"]}
+    if not verdicts & {"good", "unknown", "unread"}:
+        raise Failed("no copy of it is good now")
+
+
+def file_of(fields: Mapping[str, str]) -> Row:
+    """What a reply to ``file_health`` says, for ``--json``."""
+    texts = ("domain", "class", "key", "checksum", "class_checksum", "policy")
+    found: Row = {name: output.word_text(fields.get(name, "")) for name in texts}
+    found |= {name: number(fields, name) for name in ("fid", "length", "wanted", "now")}
+    found["copies"] = [
+        {
+            "devid": number(row, "devid"),
+            "host": output.word_text(row.get("host", "")),
+            "state": row.get("state") or None,
+            "observed": row.get("observed") or None,
+            "verdict": row.get("verdict") or "unread",
+            "size": number(row, "size"),
+            "checksum": row.get("checksum") or None,
+            "path": row.get("path") or None,
+        }
+        for row in rows_of(fields, "copy", "copies")
+    ]
+    found["waits"] = {
+        name.removeprefix("wait_").removesuffix("_nexttry"): {
+            "nexttry": number(fields, name),
+            "failcount": number(fields, name.removesuffix("nexttry") + "failcount"),
+        }
+        for name in fields
+        if name.startswith("wait_") and name.endswith("_nexttry")
+    }
+    return found
+
+
+_WAITS = {
+    "replqueue": "to be copied",
+    "delqueue": "to be deleted",
+    "fsckqueue": "to be checked",
+    "rebqueue": "to be moved",
+    "tempfile": "an upload is open",
+}
+
+
+def show_file(found: Row) -> None:
+    """A file for people."""
+    rows = [
+        ("key", output.printable(found["key"])),
+        ("fid", found["fid"]),
+        ("size", f"{found['length']} bytes"),
+        ("class", output.printable(f"{found['class']}, {found['policy']}")),
+        ("checksum", found["checksum"] or "none is recorded"),
+    ]
+    if found["class_checksum"]:
+        rows.append(("of its class", found["class_checksum"]))
+    good = sum(copy["verdict"] == "good" for copy in found["copies"])
+    wanted = f"{len(found['copies'])} recorded, {found['wanted']} wanted"
+    rows.append(("copies", f"{wanted}, {good} read and good"))
+    for name, row in found["waits"].items():
+        due = (row["nexttry"] or 0) - (found["now"] or 0)
+        when = "due now" if due <= 0 else f"due in {_span(due)}"
+        if row["nexttry"] and row["nexttry"] >= 2**31 - 1:
+            when = "given up: `replicate_now` tries again"
+        tried = f", failed {row['failcount']} times" if row["failcount"] else ""
+        rows.append((_WAITS.get(name, output.printable(name)), f"{when}{tried}"))
+    if not found["waits"]:
+        rows.append(("waiting", "nothing"))
+    for name, value in rows:
+        click.echo(f"{name:<14}{value}")
+    output.write_table(
+        ("DEVICE", "HOST", "STATE", "OBSERVED", "NOW", ">SIZE", "CHECKSUM NOW"),
+        [
+            (
+                f"dev{copy['devid']}",
+                copy["host"],
+                copy["state"],
+                copy["observed"],
+                copy["verdict"],
+                copy["size"],
+                copy["checksum"],
+            )
+            for copy in found["copies"]
+        ],
+    )
+
+
+COMMANDS = (why,)

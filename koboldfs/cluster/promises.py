@@ -1,0 +1,50 @@
+"""Whether stores were answered with as many copies as were promised, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from koboldfs.cluster.copies import Copies
+from koboldfs.model.entities import Closing
+from koboldfs.model.promise import Keeping, Promise
+
+
+class Promises:
+    """Judges by the picture of the moment; counts since the process started."""
+
+    def __init__(self, copies: Copies) -> None:
+        self._copies = copies
+        self._stored = 0
+        self._short = 0
+        self._unsynced = 0
+        self._bytes = 0
+
+    def of(self, dmid: int, classid: int, devids: Collection[int]) -> Promise:
+        """What a file of that class with copies there has of its promise.
+
+        Copies on nodes without fsync count as copies, and not silently: `keeping`
+        tells how many files had one, and the cluster's health names the nodes.
+        """
+        copies = self._copies
+        wanted = copies.wanted(dmid, classid, devids)
+        return Promise(
+            len(copies.hosts_of(devids)), min(copies.promised_hosts(), wanted)
+        )
+
+    def answered(self, closing: Closing) -> None:
+        """A file is recorded so, and its store is answered now."""
+        self._stored += 1
+        self._bytes += closing.length
+        if not self.of(closing.dmid, closing.classid, closing.devids).kept:
+            self._short += 1
+        live = self._copies.live
+        if not all(live.view.syncs(host) for host in self._hosts(closing)):
+            self._unsynced += 1
+
+    def _hosts(self, closing: Closing) -> set[int]:
+        return self._copies.hosts_of(closing.devids)
+
+    @property
+    def keeping(self) -> Keeping:
+        """What was counted so far."""
+        return Keeping(self._stored, self._short, self._unsynced, self._bytes)

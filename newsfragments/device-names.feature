@@ -1,0 +1,1 @@
+``koboldfs admin device`` takes ``dev3`` as well as 3.

@@ -1,0 +1,1 @@
+``--metrics-listen`` serves metrics for Prometheus.

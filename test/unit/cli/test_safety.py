@@ -1,0 +1,167 @@
+"""Tests of koboldfs.cli.safety: what trackers tell of the safety of files."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from koboldfs.cli import safety
+from test.unit.cli.case import CommandCase
+from test.unit.cli.cluster import CLUSTER
+
+NOW = 1_800_000_000
+GOOD = (
+    "now={now}&short_none=0&short_one=0&short_fewer=0&short_capped=0&short_partial=0"
+    "&counted_to=100000&away=0&unreadable=0&looked_at=0&looked_at_all=1"
+    "&highest_fid=9&queue_replicate=0&queue_delete=4&census_began=1800000000"
+    "&census_ended=1800000001&census_files=1234&census_bytes=1048576"
+    "&census_whole=1200&promised=1&able_hosts=1&stored=0&unsynced=0&jobs=4"
+    "&job_1_name=delete&job_1_running=1&job_1_rate=2.0&job_1_done=5"
+    "&job_2_name=replicate&job_2_running=1&job_3_name=reap&job_3_running=1"
+    "&job_4_name=expire&job_4_running=1"
+)
+BAD = GOOD.replace("short_one=0", "short_one=60")
+BAD = BAD.replace("able_hosts=1", "able_hosts=0")
+BAD = BAD.replace("away=0", "away=1&away_1_devid=5&away_1_copies=7&away_1_since={ago}")
+BAD += (
+    "&oldest_fid=3&oldest_domain=demo&oldest_key=a%0Ab&oldest_copies=1"
+    "&oldest_wanted=2&oldest_since={ago}&walk_began={ago}&walk_fid=3"
+)
+SCRUB = (
+    b"OK count=2&scrub_1_devid=1&scrub_1_began=1&scrub_1_ended=1800000000"
+    b"&scrub_1_running=0&scrub_1_lost=2&scrub_2_devid=5&scrub_2_running=1"
+    b"&scrub_2_position_percent=12.5&scrub_2_ended=0\r\n"
+)
+DEVICE = (
+    b"OK devices=1&dev1_devid=1&dev1_hostid=1&dev1_status=alive&dev1_weight=50"
+    b"&dev1_mb_total=2048&dev1_mb_used=512&dev1_observed_state=writeable\r\n"
+)
+FILE = (
+    "OK fid=7&domain=d&class=default&key=k%C3%A9&length=4&checksum=SHA-256:aa"
+    "&class_checksum=&policy=AllHosts%28%29&wanted=3&copies=2&copy_1_devid=1"
+    "&copy_1_host=node1&copy_1_state=alive&copy_1_observed=writeable"
+    "&copy_1_verdict={verdict}&copy_1_size=4&copy_1_checksum=SHA-256:aa"
+    "&copy_2_devid=5&copy_2_host=node2&copy_2_verdict=missing"
+    "&wait_replqueue_nexttry={due}&wait_replqueue_failcount=2&now=1800000000\r\n"
+)
+
+
+class SafetyCase(CommandCase):
+    """A tracker that tells."""
+
+    def told(self, text: str, **replies: Any) -> None:
+        """Have the tracker tell that."""
+        now = int(time.time())
+        line = "OK " + text.format(now=now, ago=now - 3600) + "\r\n"
+        server = {**CLUSTER, "cluster_health": line.encode(), **replies}
+        self.tracker(**server)
+
+
+class StatusTests(SafetyCase):
+    """The first part of ``koboldfs status``."""
+
+    def test_nothing_to_do(self) -> None:
+        """All is well, and it is said."""
+        self.told(GOOD, get_devices=DEVICE)
+        text = self.done("status").stdout
+        self.assertIn("nothing to do", text)
+        self.assertIn("1,234 with 1.0 MiB", text)
+        self.assertIn("0 now", text)
+        found = self.json("status")
+        self.assertEqual(found["advice"], [])
+        jobs = {job["job"]: job for job in found["jobs"]}
+        self.assertEqual(jobs["delete"]["seconds_left"], 2)
+        self.assertEqual(jobs["replicate"]["seconds_left"], 0)
+        self.assertIsNone(jobs["reap"]["seconds_left"])
+
+    def test_trouble(self) -> None:
+        """What is short, since when, what is away, and what to do."""
+        self.told(BAD, scrub_status=SCRUB)
+        text = self.done("status").stdout
+        self.assertIn("60 now", text)
+        self.assertIn("demo: a\\nb (fid 3) has 1 of 2 copies, for 1 h 0 min", text)
+        self.assertIn("dev5 on node2 is set down", text)
+        self.assertIn("promised on 1 hosts, and 0 can", text)
+        self.assertIn("2 files with no good copy", text)
+        self.assertIn("12 % now", text)
+        found = self.json("status")
+        (away,) = [row for row in found["devices"] if row["devid"] == 5]
+        self.assertEqual(away["copies_away"], 7)
+        self.assertEqual(away["scrub"]["position_percent"], 12.5)
+
+    def test_exact(self) -> None:
+        """What is not all counted is a least number, and only that."""
+        capped = "short_capped=1&short_exact_below=1"
+        self.told(GOOD.replace("short_capped=0", capped))
+        text = self.done("status").stdout
+        self.assertIn("one copy        at least 0 now", text)
+        self.assertIn("no copy         0 now", text)
+        self.told(GOOD.replace("short_partial=0", "short_partial=1"))
+        text = self.done("status").stdout
+        self.assertIn("no copy         at least 0 now", text)
+
+    def test_two_trackers(self) -> None:
+        """What they do of a job is added up; one that is silent is told."""
+        self.told(GOOD, get_devices=DEVICE)
+        first = self.environment["KOBOLDFS_TRACKERS"]
+        self.told(GOOD, get_devices=DEVICE)
+        second = self.environment["KOBOLDFS_TRACKERS"]
+        self.environment["KOBOLDFS_TRACKERS"] = f"{first},{second},127.0.0.1:1"
+        found = self.json("status")
+        (job,) = [one for one in found["jobs"] if one["job"] == "delete"]
+        self.assertEqual((job["running"], job["done"], job["rate"]), (2, 10, 4.0))
+        self.assertIn("127.0.0.1:1", found["advice"][0])
+
+    def test_mogilefs(self) -> None:
+        """A tracker that does not know the command is said not to tell."""
+        self.tracker(**CLUSTER)
+        self.assertIn(safety.SILENT, self.done("status").stdout)
+        found = self.json("status")
+        self.assertEqual((found["safety"], found["jobs"]), (None, []))
+
+    def test_nonsense(self) -> None:
+        """Words for numbers, and counts of rows that are not there, do no harm."""
+        line = b"OK now=x&jobs=99999999&job_1_rate=nan&job_x_name=a&away=7\r\n"
+        self.tracker(**{**CLUSTER, "cluster_health": line})
+        self.done("status")
+        self.json("status")
+
+
+class WhyTests(SafetyCase):
+    """``koboldfs why``."""
+
+    def asked(self, verdict: str = "good", due: int = 0) -> None:
+        """Have the tracker tell of a file."""
+        line = FILE.format(verdict=verdict, due=due).encode()
+        self.server = self.tracker(file_health=line)
+
+    def test_file(self) -> None:
+        """Where it is, what its copies are now, what waits."""
+        self.asked()
+        text = self.done("--domain", "d", "why", "k").stdout
+        self.assertIn("2 recorded, 3 wanted, 1 read and good", text)
+        self.assertIn("to be copied  due now, failed 2 times", text)
+        self.assertIn("missing", text)
+        found = self.json("--domain", "d", "why", "--no-read", "k")
+        self.assertEqual(found["copies"][0]["checksum"], "SHA-256:aa")
+        self.assertEqual(found["key"], "k\xe9")
+        self.assertEqual(found["waits"]["replqueue"]["failcount"], 2)
+
+    def test_waits(self) -> None:
+        """For when it is due, or that it was given up."""
+        self.asked(due=NOW + 90)
+        self.assertIn("in 1 min 30 s", self.done("--domain", "d", "why", "k").stdout)
+        self.asked(due=2**31 - 1)
+        self.assertIn("given up", self.done("--domain", "d", "why", "k").stdout)
+
+    def test_no_good_copy(self) -> None:
+        """Exit status 1, and why."""
+        self.asked("bad")
+        result = self.done("--domain", "d", "why", "k", status=1)
+        self.assertIn("no copy of it is good", result.stderr)
+
+    def test_mogilefs(self) -> None:
+        """A tracker that cannot tell."""
+        self.tracker()
+        result = self.done("--domain", "d", "why", "k", status=1)
+        self.assertIn("does not tell", result.stderr)
