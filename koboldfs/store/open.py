@@ -51,7 +51,7 @@ _EXAMPLES = (
 
 
 class Store:
-    """A database. `files`, `topology`, `queues`, `tasks`, `scrubs`, `health` provide the
+    """A database. `files`, `topology`, `queues`, `tasks`, `scrubs`, `health` are the
     ports; they are there at once, and of use after `start`."""
 
     _log = Logger()
