@@ -264,15 +264,7 @@ class Installation:
         checks = Checks(topology, store.tasks, live, me, plans=leads)
         balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
         scrubbing = Scrubbing(store.scrubs, live)
-        overview = Overview(
-            store.health,
-            files,
-            store.tasks,
-            store.queues,
-            topology,
-            namespace.copies,
-            reactor,
-        )
+        overview = _overview(store, namespace, reactor)
         live.observe(overview.notice)
         jobs = JobControl(
             store,
@@ -377,6 +369,18 @@ class Installation:
             await _settled(port.stopListening())
 
         self._stops.append(close)
+
+
+def _overview(store: Store, namespace: Namespace, clock: Any) -> Overview:
+    return Overview(
+        store.health,
+        store.files,
+        store.tasks,
+        store.queues,
+        store.topology,
+        namespace.copies,
+        clock,
+    )
 
 
 def _tables(view: View) -> tuple[object, ...]:

@@ -237,7 +237,7 @@ class IQueues(Interface):
     def take_deletions(
         limit: int, lease_seconds: int, grace_seconds: int = 0
     ) -> Awaitable[list[Deletion]]:
-        """Up to `limit` rows that have been due for the grace at least, oldest first."""
+        """Up to `limit` rows that were due for the grace at least, oldest first."""
 
     def keep_deletions(fids: Sequence[int], lease_seconds: int) -> Awaitable[None]:
         """As `keep_replications`, for rows of the delete queue."""

@@ -85,41 +85,30 @@ class JobControl:
     ) -> None:
         self._siblings = siblings
         self._queues = queues = store.queues
-        files, topology = store.files, store.topology
+        files, topology, tasks = store.files, store.topology, store.tasks
         copies = namespace.copies
-        moving = Moving(copies, store.tasks)
+        moving = Moving(copies, tasks)
         locks = store.locks
         replicate = ReplicateWorker(queues, copies, moving, random, locks)
         live.observe(replicate.notice)
         sweep = Sweep(topology, files, queues, copies, live, random)
         expire = alone(locks, UPLOADS_LOCK, expiry(queues))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
-        walk = AbsenceWalk(topology, store.tasks, queues, copies, live)
+        walk = AbsenceWalk(topology, tasks, queues, copies, live)
         room = RoomRecorder(topology, live, clock, time.time)
-        absence = Absence(topology, store.tasks, live, clock)
+        absence = Absence(topology, tasks, live, clock)
+        census = CensusTaker(topology, files, store.health, copies, overview, clock)
         failing = FailingDevices(topology, live)
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live, locks), 0.5),
-            (
-                RebalanceWorker(balance, moving, store.tasks, live, clock, locks),
-                0.5,
-            ),
-            (
-                FsckWorker(checks, store.tasks, copies, live, clock),
-                0.5,
-            ),
+            (RebalanceWorker(balance, moving, tasks, live, clock, locks), 0.5),
+            (FsckWorker(checks, tasks, copies, live, clock), 0.5),
             (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
             (PeriodicWorker("reap", in_turn(reap, walk)), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),
             (PeriodicWorker("monitor", in_turn(failing, absence, room)), 1.0),
-            (
-                PeriodicWorker(
-                    "census",
-                    CensusTaker(topology, files, store.health, copies, overview, clock),
-                ),
-                UNIT_EVERY_SECONDS,
-            ),
+            (PeriodicWorker("census", census), UNIT_EVERY_SECONDS),
         ]
         attention = Attention(BACKGROUND_SHARE)
 

@@ -13,7 +13,7 @@ from koboldfs.cluster.moving import Moving
 from koboldfs.errors import DatabaseAway
 from koboldfs.jobs import absence
 from koboldfs.jobs.absence import STEADY_SECONDS, Absence, AbsenceWalk
-from koboldfs.jobs.delete import DeleteWorker
+from koboldfs.jobs.delete import GRACE_SECONDS, DeleteWorker
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.model.absence import AWAY_SETTING, LOST_AFTER_SETTING, WALK_SETTING
 from koboldfs.model.entities import Closing
@@ -299,6 +299,7 @@ class Files(AbsenceCase):
         self.lose(2)
         self.run_now(self.world.store.delete(DOMAIN.dmid, "key5"))
         delete = DeleteWorker(self.world.store, self.world.nodes, self.world.live)
+        self.world.clock.advance(GRACE_SECONDS)
         self.run_now(delete.step())
         self.assertEqual(self.on(5), (20,))
         self.world.nodes.unreachable.clear()
