@@ -136,6 +136,9 @@ class Locked:
         """While ours removes a file (whose node hangs), its row is not due for
         MogileFS, and its lock is not to be had; then it is."""
         self.begin(3)
+        # Before the node is seen to hang, as its files would then be put off.
+        with self.line() as line:
+            line.ask("set_server_setting", key="kobold_delete_grace_seconds", value=0)
         mogile = self.mogile_ = self.mogile()
         fid = self._one_copy("a")
         (devid,) = self.numbers(f"select devid from file_on where fid = {fid}")
