@@ -186,6 +186,12 @@ class PostgreSQL:
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait(STOP_SECONDS)
 
+    def kill_hard(self) -> None:
+        """Its first process ends without a word; the others notice that soon."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
     def stop(self) -> None:
         """End it and remove its data."""
         if self._process is not None and self._process.poll() is None:
