@@ -40,6 +40,7 @@ def rows(url: str, query: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(url)
     except psycopg2.Error as error:
         raise ConnectionError(str(error)) from error
+    connection.autocommit = True
     try:
         with connection.cursor() as cursor:
             cursor.execute(query)
@@ -60,6 +61,7 @@ class Audit:
     #: Bytes on a disk that no row knows: of a file, and of no file at all.
     extra_copies: int = 0
     orphans: int = 0
+    unknown: list[str] = field(factory=list)
     faults: list[str] = field(factory=list)
 
     def words(self) -> str:
@@ -67,7 +69,7 @@ class Audit:
         return (
             f"{self.files} files and {self.copies} copies compared, {self.fetched} also"
             f" fetched; bytes that no row knows: {self.extra_copies} copies of files,"
-            f" {self.orphans} of no file"
+            f" {self.orphans} of no file {' '.join(self.unknown[:8])}".rstrip()
         )
 
 
@@ -101,6 +103,25 @@ def _unsettled(url: str, copies: int) -> list[str]:
     waiting = rows(url, "select fid, nexttry, failcount from file_to_replicate limit 5")
     found = [f"fid {fid} has {count} of {copies} copies" for fid, count in few]
     return found + [f"fid {row[0]} waits to be replicated {row[1:]}" for row in waiting]
+
+
+def settle(estate: Estate, seconds: float = QUIET_SECONDS) -> None:
+    """Have everything that waits for its time done now: uploads that were never closed
+    expire, leases of killed trackers end, deletions that were put off are tried."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows(estate.url, "update tempfile set createtime = 0 returning 1")
+        rows(estate.url, "update file_to_replicate set nexttry = 0 returning 1")
+        rows(estate.url, "update file_to_delete2 set nexttry = 0 returning 1")
+        left = [
+            (table, rows(estate.url, f"select count(*) from {table}")[0][0])
+            for table in ("tempfile", "file_to_replicate", "file_to_delete2")
+        ]
+        if not any(count for _, count in left):
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not settled after {seconds:g} s: {left}")
+        time.sleep(1)
 
 
 def on_disks(estate: Estate) -> Iterator[tuple[int, int, Path]]:
@@ -184,6 +205,7 @@ def _unknown(
     for fid, devid in there:
         if devid in placed.get(fid, ()) or fid in waiting:
             continue
+        found.unknown.append(f"{fid}@{devid}")
         if fid in files:
             found.extra_copies += 1
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field
@@ -49,8 +49,12 @@ class Estate(Cluster):
     trackers_first: int = 2
     folder: Path = field(factory=scratch)
     nursery: Nursery = field(factory=Nursery)
-    points: Path | None = None
+    #: Whether the processes can be made to die at a point of choice.
+    crash_points: bool = False
     devices_each: int = 1
+    network: str = "127.0.0"
+    #: What is done with a node's folders before it starts for the first time.
+    prepare: Callable[[Node], None] = lambda node: None
     arguments: tuple[str, ...] = ("--no-fsync",)
 
     def add_node(self, devices: int = 0) -> Node:
@@ -73,10 +77,12 @@ class Estate(Cluster):
             arguments,
             is_tracker,
             not is_tracker,
+            network=self.network,
             nursery=self.nursery,
-            points=self.points,
+            points=folder / "points" if self.crash_points else None,
         )
         self.nodes.append(node)
+        self.prepare(node)
         return node
 
     @property

@@ -7,6 +7,7 @@ every connection and recover, or the first one, which ends it.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -34,6 +35,8 @@ KILLS = 1_000
 SAY_EVERY = 50
 #: Files that one kill is meant to hit.
 FILES_A_KILL = 100
+#: Kills wait for the load when it has stored less than this part of those.
+LEAST_SHARE = 5
 
 
 class Supervisor:
@@ -96,8 +99,11 @@ class Supervisor:
         time.sleep(self._chance.uniform(*PAUSE_SECONDS))
 
 
-def kills(count: int, files: int, seed: int, clients: int = 6) -> Outcome:
-    """`count` kills during a load, which ends with `files` acknowledged ones."""
+def kills(
+    count: int, files: int, seed: int, clients: int = 6, seconds: float = math.inf
+) -> Outcome:
+    """`count` kills or more during a load, which ends with `files` acknowledged ones;
+    or as many as there were after `seconds`."""
     server = PostgreSQL()
     server.start()
     estate = Estate(database=server.new_database())
@@ -108,24 +114,27 @@ def kills(count: int, files: int, seed: int, clients: int = 6) -> Outcome:
         supervisor = Supervisor(estate, server, seed)
         load.start()
         began = time.monotonic()
+        pace = files / count / LEAST_SHARE
         while supervisor.killed.total() < count or not load.full.is_set():
-            if supervisor.killed.total() < count:
-                supervisor.kill_one()
-                if supervisor.killed.total() % SAY_EVERY == 0:
-                    say(f"{supervisor.killed.total()} kills, {load.ledger.stored} files")
-                while supervisor.killed.total() * files > load.ledger.stored * count:
-                    if load.full.wait(0.05):
-                        break
+            if time.monotonic() - began > seconds:
+                break
+            supervisor.kill_one()
+            total, stored = supervisor.killed.total(), load.ledger.stored
+            if total % SAY_EVERY == 0:
+                say(f"{total} kills, {stored} files, {time.monotonic() - began:.0f} s")
             supervisor.pause()
+            while total * pace > load.ledger.stored and not load.full.wait(0.05):
+                if time.monotonic() - began > seconds:
+                    break
         load.stop()
-        seconds = time.monotonic() - began
+        lasted = time.monotonic() - began
         estate.wait_ready()
         found = audit(estate, load.ledger)
         ledger = load.ledger
         killed = ", ".join(f"{n} {name}" for name, n in supervisor.killed.items())
         outcome.times = (
             f"{supervisor.killed.total()} kills ({killed}), {ledger.stored} files and"
-            f" {ledger.deleted} deletes acknowledged, {seconds:.0f} s, seed {seed}"
+            f" {ledger.deleted} deletes acknowledged, {lasted:.0f} s, seed {seed}"
         )
         outcome.faults = load.broken + found.faults
         outcome.notes.append(found.words())
@@ -141,7 +150,8 @@ def kills(count: int, files: int, seed: int, clients: int = 6) -> Outcome:
 def _scenario() -> Outcome:
     asked = wanted()
     count = asked.kills or KILLS
-    return kills(count, asked.files or count * FILES_A_KILL, asked.seed)
+    files = asked.files or count * FILES_A_KILL
+    return kills(count, files, asked.seed, seconds=asked.seconds or math.inf)
 
 
 SCENARIOS: dict[str, Scenario] = {"kills": _scenario}

@@ -11,13 +11,18 @@ asked for, however often.
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
 
 from attrs import define, field
 
+from koboldfs import Client as Native
+from koboldfs import ClientError
 from test.functional.cluster import DOMAIN, Node
 from test.functional.load import Threads
 from test.functional.tracker_line import Refused, TrackerLine
@@ -29,7 +34,7 @@ TROUBLE_SECONDS = 60.0
 #: Up to how many bytes, and how often of 100: one packet, several, a large file.
 SIZES = ((2_000, 88), (20_000, 10), (300_000, 2))
 #: Of 100 steps of a client: new files, overwrites, deletes, reads.
-STEPS = (70, 12, 6, 12)
+STEPS = (68, 12, 8, 12)
 #: Keys that a client may overwrite, delete or read: the last ones.
 RECENT_KEYS = 500
 
@@ -57,6 +62,8 @@ class Ledger:
     deleted: int = 0
     reads: int = 0
     unanswered: int = 0
+    #: The longest that one request of a client took, answered or not (seconds).
+    slowest: float = 0.0
     #: When the last acknowledgement came (monotonic), and the longest time without.
     last_answer: float = field(factory=time.monotonic)
     _lock: threading.Lock = field(factory=threading.Lock)
@@ -81,22 +88,90 @@ class Ledger:
         return sum(None not in held for held in self.allowed.values())
 
 
-class Client:
-    """Does one thing with any tracker, again and again until it is acknowledged."""
+class Line(Protocol):
+    """A connection to one tracker, in either protocol. All raise OSError or `Refused`."""
 
-    def __init__(self, nodes: Sequence[Node], stopped: threading.Event) -> None:
-        self._lines = [node.tracker(PATIENCE_SECONDS) for node in nodes]
-        self._stopped = stopped
+    def store(self, domain: str, key: str, content: bytes) -> None:
+        """Store a file."""
+
+    def fetch(self, domain: str, key: str) -> bytes:
+        """A file's bytes."""
+
+    def delete(self, domain: str, key: str) -> None:
+        """Delete a file."""
+
+    def close(self) -> None:
+        """Disconnect; the next call connects again."""
+
+
+class OldLine(TrackerLine):
+    """Of MogileFS's protocol."""
+
+    def delete(self, domain: str, key: str) -> None:
+        """See `Line`."""
+        self.ask("delete", domain=domain, key=key)
+
+
+class NativeLine:
+    """Of the native protocol: the bytes go through the tracker."""
+
+    def __init__(self, address: str, port: int, seconds: float) -> None:
+        self._client = Native(DOMAIN, [f"{address}:{port}"], timeout=seconds)
+        self.close = self._client.close
+
+    def store(self, domain: str, key: str, content: bytes) -> None:
+        """See `Line`."""
+        with _as_oserror():
+            self._client.put(key, io.BytesIO(content))
+
+    def fetch(self, domain: str, key: str) -> bytes:
+        """See `Line`."""
+        found = io.BytesIO()
+        with _as_oserror():
+            if not self._client.get(key, found):
+                raise Refused("unknown_key", "there is no such file")
+        return found.getvalue()
+
+    def delete(self, domain: str, key: str) -> None:
+        """See `Line`."""
+        with _as_oserror():
+            if not self._client.delete(key):
+                raise Refused("unknown_key", "there is no such file")
+
+
+@contextmanager
+def _as_oserror() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise ConnectionError(str(error)) from error
+
+
+class Client:
+    """Does one thing with one tracker after the other until it is acknowledged; each
+    thing begins with the next tracker."""
+
+    def __init__(self, nodes: Sequence[Node], native: bool) -> None:
+        self._lines: list[Line] = [
+            NativeLine(node.address, node.ports.native, PATIENCE_SECONDS)
+            if native
+            else OldLine(node.address, node.ports.tracker, PATIENCE_SECONDS)
+            for node in nodes
+        ]
+        #: The longest attempt (seconds).
+        self.slowest = 0.0
         #: Whether an attempt of the last `do` may have been done without an answer.
         self.doubtful = False
 
-    def do(self, act: Callable[[TrackerLine], bytes | None]) -> bytes | None:
+    def do(self, act: Callable[[Line], bytes | None]) -> bytes | None:
         """Raises the last error after TROUBLE_SECONDS, or `Refused` for an unknown
         key at once."""
         deadline = time.monotonic() + TROUBLE_SECONDS
         self.doubtful = False
         while True:
-            line = self._lines[0]
+            self._lines.append(self._lines.pop(0))
+            line = self._lines[-1]
+            began = time.monotonic()
             try:
                 return act(line)
             except (OSError, Refused) as error:
@@ -106,8 +181,9 @@ class Client:
                 self.doubtful = True
                 if time.monotonic() > deadline:
                     raise
-                self._lines.append(self._lines.pop(0))
                 time.sleep(0.02)
+            finally:
+                self.slowest = max(self.slowest, time.monotonic() - began)
 
     def close(self) -> None:
         """Close all connections."""
@@ -117,7 +193,8 @@ class Client:
 
 class Load(Threads):
     """Clients that store, overwrite, delete and read until stopped, or until `files`
-    stores are acknowledged. `broken` has what must not happen."""
+    stores are acknowledged; every third speaks the native protocol, the others
+    MogileFS's. `broken` has what must not happen."""
 
     def __init__(
         self,
@@ -137,13 +214,14 @@ class Load(Threads):
     def _job(self, number: int, trackers: list[Node], seed: int) -> Callable[[], None]:
         def job() -> None:
             turned = trackers[number % len(trackers) :] + trackers
-            client = Client(turned, self.stopped)
+            client = Client(turned, native=number % 3 == 2)
             try:
                 _Worker(number, self, client, random.Random(f"{seed}/{number}")).run()
             except Exception as error:
                 self.broken.append(f"client {number}: {error!r}")
             finally:
                 client.close()
+                self.ledger.slowest = max(self.ledger.slowest, client.slowest)
 
         return job
 
@@ -212,7 +290,7 @@ class _Worker:
         key = self._keys.pop(self._any())
         self._ledger.begin(key, None)
         try:
-            self._client.do(lambda line: _delete(line, key))
+            self._client.do(lambda line: line.delete(DOMAIN, key))
         except Refused as refused:
             if refused.code != "unknown_key":
                 self._give_up(f"delete {key}", refused)
@@ -242,6 +320,3 @@ class _Worker:
         self._ledger.unanswered += 1
         self._load.broken.append(f"{what}: not within {TROUBLE_SECONDS:g} s: {error}")
 
-
-def _delete(line: TrackerLine, key: str) -> None:
-    line.ask("delete", domain=DOMAIN, key=key)

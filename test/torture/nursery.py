@@ -95,10 +95,11 @@ class Born:
 class Nursery:
     """The process that forks; to be closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *before: str) -> None:
+        """`before` are words of the command line before its own."""
         self._lock = threading.Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "test.torture.nursery"],
+            [*before, sys.executable, "-m", "test.torture.nursery"],
             cwd=ROOT,
             env=environment(),
             stdin=subprocess.PIPE,

@@ -33,6 +33,10 @@ class Outcome:
             raise AssertionError(f"{len(self.faults)} faults:\n{shown}")
 
 
+class Skipped(Exception):
+    """The machine does not allow what the scenario needs; the text says what."""
+
+
 #: Raises AssertionError, or tells of faults, or neither.
 Scenario = Callable[[], Outcome | None]
 
