@@ -52,7 +52,9 @@ class Proxy:
             while self.mode == SILENT and not self._stopped:
                 time.sleep(POLL_SECONDS)
             if self.mode != RESET and not self._stopped:
-                with contextlib.closing(socket.create_connection(self._there, 5)) as far:
+                with contextlib.closing(
+                    socket.create_connection(self._there, 5)
+                ) as far:
                     self._pass_on(client, far)
         except OSError:
             pass

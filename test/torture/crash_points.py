@@ -88,7 +88,9 @@ POINTS = (
     _tracker("close: copied", AFTER, "cluster.copies:Copies.promise"),
     _tracker("close: before the record", BEFORE, "store.files:Files.close_upload"),
     _tracker(
-        "close: before the commit", BEFORE, "store.postgres:Attempt._finish",
+        "close: before the commit",
+        BEFORE,
+        "store.postgres:Attempt._finish",
         only=_closing,
     ),
     _tracker("close: committed", AFTER, "store.postgres:Attempt.run", only=_closing),
@@ -101,11 +103,11 @@ POINTS = (
     ),
     _tracker("replicate: copied", AFTER, "jobs.replicate:ReplicateWorker.work"),
     _tracker(
-        "replicate: before the record", BEFORE, "store.queues:Queues.finish_replications"
+        "replicate: before the record",
+        BEFORE,
+        "store.queues:Queues.finish_replications",
     ),
-    _tracker(
-        "replicate: recorded", AFTER, "store.queues:Queues.finish_replications"
-    ),
+    _tracker("replicate: recorded", AFTER, "store.queues:Queues.finish_replications"),
     _tracker("delete: before the row", BEFORE, "store.files:Files.delete"),
     _tracker("delete: key gone", AFTER, "store.files:Files.delete"),
     _tracker(

@@ -1,9 +1,9 @@
 """A process dies at every step of a put, a copy and a delete, one point at a time.
 
-A load goes on all the while. The process at whose door the point is armed must die there
-(else the point is a fault), is started again, and in the end everything is audited:
-uploads that were never closed are expired, deletions done, and what is on the disks
-compared with what is recorded.
+A load goes on all the while. The process at whose door the point is armed must die
+there (else the point is a fault), is started again, and in the end everything is
+audited: uploads that were never closed are expired, deletions done, and what is on the
+disks compared with what is recorded.
 """
 
 from __future__ import annotations
@@ -41,7 +41,15 @@ def crashes(points: Sequence[Point], rounds: int, seed: int) -> Outcome:
                 node = nodes[number % len(nodes)]
                 began = time.monotonic()
                 died = _die(node, point)
-                print(point.name, node.name, died, time.monotonic()-began, load.ledger.stored, load.ledger.deleted, flush=True)
+                print(
+                    point.name,
+                    node.name,
+                    died,
+                    time.monotonic() - began,
+                    load.ledger.stored,
+                    load.ledger.deleted,
+                    flush=True,
+                )
                 if died:
                     hits += 1
                 else:
@@ -78,7 +86,9 @@ def _die(node: Node, point: Point) -> bool:
     began = node.log.read_text().count("ready: ")
     node.start()
     wait_until(
-        lambda: node.log.read_text().count("ready: ") > began, 30, f"{node.name} is back"
+        lambda: node.log.read_text().count("ready: ") > began,
+        30,
+        f"{node.name} is back",
     )
     return died
 

@@ -136,13 +136,13 @@ def wait_state(estate: Estate, devid: int, *states: str) -> None:
         wait_until(seen, NOTICE_SECONDS, f"{node.name} sees dev{devid} as {states}")
 
 
-def load_on(estate: Estate, seed: int, files: int = 0) -> Load:
+def load_on(estate: Estate, seed: int, **more: float) -> Load:
     """A gentle one, which is running."""
     trackers = [node for node in estate.nodes if node.is_tracker]
-    return Load(trackers, seed, CLIENTS, files, PAUSE_SECONDS).start()
+    return Load(trackers, seed, CLIENTS, 0, PAUSE_SECONDS, **more).start()
 
 
-def _goes_on(load: Load, stores: int = 30) -> None:
+def goes_on(load: Load, stores: int = 30) -> None:
     """The load stores so many files from now on."""
     goal = load.ledger.stored + stores
     wait_until(lambda: load.ledger.stored >= goal, NOTICE_SECONDS, "stores go on")
@@ -170,13 +170,15 @@ def fill_up(ballast: Path) -> None:
                 offset += step
 
 
-def disk_full(seed: int) -> Outcome:
+def disk_full(seed: int, read_only: bool = True) -> Outcome:
     """One of three disks gets full under load: stores go on with the other two hosts,
-    nothing on it is torn, and with room again its copies are made."""
+    nothing on it is torn, and with room again its copies are made. Then, unless that is
+    not wanted, it turns read-only: the trackers notice, its files can be read, stores
+    go on with the others, and what is missing there is made up for."""
     outcome = Outcome()
     with loop_estate() as (estate, disk, devid):
         load = load_on(estate, seed)
-        _goes_on(load)
+        goes_on(load)
         node, ballast = estate.nodes[-1], disk.folder / "ballast"
         fill_up(ballast)
         where = f"http://{node.address}:{node.ports.storage}/dev{devid}"
@@ -187,28 +189,19 @@ def disk_full(seed: int) -> Outcome:
                 outcome.faults.append(f"a full disk is no 507 but {error}")
         else:
             outcome.faults.append("a full disk took a file")
-        _goes_on(load, 100)
+        goes_on(load, 60)
         ballast.unlink()
-        _goes_on(load)
-        _told(outcome, load, estate, 3, f"once full, once emptied, seed {seed}")
-    return outcome
-
-
-def read_only(seed: int) -> Outcome:
-    """A disk turns read-only under load: the trackers notice, its files can be read,
-    stores go on with the other hosts, and what is missing there is made up for."""
-    outcome = Outcome()
-    with loop_estate() as (estate, disk, devid):
-        load = load_on(estate, seed)
-        _goes_on(load)
-        disk.make_read_only()
-        wait_state(estate, devid, "readable", "unreachable")
-        _goes_on(load, 100)
-        wait_state(estate, devid, "readable")
-        disk.make_writable()
-        wait_state(estate, devid, "writeable")
-        _goes_on(load)
-        _told(outcome, load, estate, 3, f"once read-only, once mended, seed {seed}")
+        goes_on(load)
+        words = "once full"
+        if read_only:
+            words += ", once read-only"
+            disk.make_read_only()
+            wait_state(estate, devid, "readable")
+            goes_on(load, 60)
+            disk.make_writable()
+            wait_state(estate, devid, "writeable")
+            goes_on(load)
+        _told(outcome, load, estate, 3, f"{words}, seed {seed}")
     return outcome
 
 
@@ -228,7 +221,9 @@ def _lost(
         estate.start()
         node = estate.nodes[-1]
         load = load_on(estate, seed)
-        wait_until(lambda: load.ledger.stored >= files, FILL_SECONDS, "files are stored")
+        wait_until(
+            lambda: load.ledger.stored >= files, FILL_SECONDS, "files are stored"
+        )
         with estate.tracker() as tracker:
             mine = sorted(
                 int(d["devid"]) for d in devices(tracker) if d["hostname"] == node.name
@@ -238,11 +233,13 @@ def _lost(
         copies = rows(estate.url, query)[0][0]
         lose(estate, node)
         wait_state(estate, gone[0], "unreachable", "readable", "")
-        _goes_on(load)
+        goes_on(load)
         bury(estate, node, gone)
-        _goes_on(load)
+        goes_on(load)
         wait_until(
-            lambda: rows(estate.url, query) == [(0,)], HEAL_SECONDS, "they are forgotten"
+            lambda: rows(estate.url, query) == [(0,)],
+            HEAL_SECONDS,
+            "they are forgotten",
         )
         began = time.monotonic()
         _told(outcome, load, estate, 3, f"{copies} copies lost, seed {seed}")
@@ -279,8 +276,7 @@ def node_wiped(seed: int, files: int = FILES) -> Outcome:
 
 
 SCENARIOS: dict[str, Scenario] = {
-    "disk-full": lambda: disk_full(wanted().seed),
-    "disk-read-only": lambda: read_only(wanted().seed),
+    "disk-full-read-only": lambda: disk_full(wanted().seed),
     "disk-swapped": lambda: disk_swapped(wanted().seed, wanted().files or FILES),
     "node-wiped": lambda: node_wiped(wanted().seed, wanted().files or FILES),
 }

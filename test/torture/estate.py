@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import define, field
 
 from test.functional.cluster import DOMAIN, Cluster, Node
-from test.torture.nursery import Born, Nursery
+from test.torture.nursery import Born, Nursery, shared
 
 #: Memory, where there is some: what is tested is ours, not the disk.
 _SHM = Path("/dev/shm")
@@ -48,7 +48,7 @@ class Estate(Cluster):
     database: str = "postgresql"
     trackers_first: int = 2
     folder: Path = field(factory=scratch)
-    nursery: Nursery = field(factory=Nursery)
+    nursery: Nursery = field(factory=shared)
     #: Whether the processes can be made to die at a point of choice.
     crash_points: bool = False
     devices_each: int = 1
@@ -97,8 +97,3 @@ class Estate(Cluster):
             if path.is_dir():
                 return path
         return None
-
-    def stop(self) -> None:
-        """See `Cluster.stop`."""
-        super().stop()
-        self.nursery.close()

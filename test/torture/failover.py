@@ -49,7 +49,9 @@ class Pair:
         self.primary.execute(here, "select pg_reload_conf()")
         query = "select count(*) from pg_stat_replication where sync_state = 'sync'"
         wait_until(
-            lambda: self.primary.execute(here, query) == [(1,)], 30, "the standby follows"
+            lambda: self.primary.execute(here, query) == [(1,)],
+            30,
+            "the standby follows",
         )
 
     def kill(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from test.functional.cluster import Node
 from test.functional.postgresql import PostgreSQL
-from test.torture.audit import audit
+from test.torture.audit import audit, settle
 from test.torture.estate import Estate
 from test.torture.ledger import Load
 from test.torture.scenario import Outcome, Scenario, say, wanted
@@ -100,10 +100,15 @@ class Supervisor:
 
 
 def kills(
-    count: int, files: int, seed: int, clients: int = 6, seconds: float = math.inf
+    count: int,
+    files: int,
+    seed: int,
+    clients: int = 6,
+    seconds: float = math.inf,
+    hurry: bool = False,
 ) -> Outcome:
     """`count` kills or more during a load, which ends with `files` acknowledged ones;
-    or as many as there were after `seconds`."""
+    or as many as there were after `seconds`. In a `hurry` no lease is waited for."""
     server = PostgreSQL()
     server.start()
     estate = Estate(database=server.new_database())
@@ -129,6 +134,8 @@ def kills(
         load.stop()
         lasted = time.monotonic() - began
         estate.wait_ready()
+        if hurry:
+            settle(estate)
         found = audit(estate, load.ledger)
         ledger = load.ledger
         killed = ", ".join(f"{n} {name}" for name, n in supervisor.killed.items())

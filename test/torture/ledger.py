@@ -62,7 +62,7 @@ class Ledger:
     deleted: int = 0
     reads: int = 0
     unanswered: int = 0
-    #: The longest that one request of a client took, answered or not (seconds).
+    #: The longest that a tracker took for an answer (old protocol; seconds).
     slowest: float = 0.0
     #: When the last acknowledgement came (monotonic), and the longest time without.
     last_answer: float = field(factory=time.monotonic)
@@ -89,7 +89,8 @@ class Ledger:
 
 
 class Line(Protocol):
-    """A connection to one tracker, in either protocol. All raise OSError or `Refused`."""
+    """A connection to one tracker, in either protocol. All raise OSError or
+    `Refused`."""
 
     def store(self, domain: str, key: str, content: bytes) -> None:
         """Store a file."""
@@ -105,7 +106,22 @@ class Line(Protocol):
 
 
 class OldLine(TrackerLine):
-    """Of MogileFS's protocol."""
+    """Of MogileFS's protocol. A tracker is waited for longer than a storage node, so
+    that its own deadlines are seen."""
+
+    #: The longest that a tracker took (seconds).
+    slowest = 0.0
+    answer_seconds = PATIENCE_SECONDS
+
+    def line(self, line: bytes) -> bytes:
+        """See `TrackerLine.line`."""
+        seconds, self.seconds = self.seconds, self.answer_seconds
+        began = time.monotonic()
+        try:
+            return super().line(line)
+        finally:
+            self.seconds = seconds
+            self.slowest = max(self.slowest, time.monotonic() - began)
 
     def delete(self, domain: str, key: str) -> None:
         """See `Line`."""
@@ -151,15 +167,18 @@ class Client:
     """Does one thing with one tracker after the other until it is acknowledged; each
     thing begins with the next tracker."""
 
-    def __init__(self, nodes: Sequence[Node], native: bool) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], native: bool, answer_seconds: float
+    ) -> None:
         self._lines: list[Line] = [
             NativeLine(node.address, node.ports.native, PATIENCE_SECONDS)
             if native
             else OldLine(node.address, node.ports.tracker, PATIENCE_SECONDS)
             for node in nodes
         ]
-        #: The longest attempt (seconds).
-        self.slowest = 0.0
+        for line in self._lines:
+            if isinstance(line, OldLine):
+                line.answer_seconds = answer_seconds
         #: Whether an attempt of the last `do` may have been done without an answer.
         self.doubtful = False
 
@@ -171,7 +190,6 @@ class Client:
         while True:
             self._lines.append(self._lines.pop(0))
             line = self._lines[-1]
-            began = time.monotonic()
             try:
                 return act(line)
             except (OSError, Refused) as error:
@@ -182,8 +200,11 @@ class Client:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
-            finally:
-                self.slowest = max(self.slowest, time.monotonic() - began)
+
+    @property
+    def slowest(self) -> float:
+        """The longest that a tracker took for an answer of the old protocol."""
+        return max(getattr(line, "slowest", 0.0) for line in self._lines)
 
     def close(self) -> None:
         """Close all connections."""
@@ -203,9 +224,11 @@ class Load(Threads):
         clients: int = 6,
         files: int = 0,
         pause_seconds: float = 0.0,
+        answer_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         jobs = [self._job(number, list(trackers), seed) for number in range(clients)]
-        super().__init__(jobs, TROUBLE_SECONDS + PATIENCE_SECONDS * 3)
+        super().__init__(jobs, TROUBLE_SECONDS + answer_seconds * 3)
         self.ledger = Ledger()
         self.full = threading.Event()
         self._files = files
@@ -214,7 +237,7 @@ class Load(Threads):
     def _job(self, number: int, trackers: list[Node], seed: int) -> Callable[[], None]:
         def job() -> None:
             turned = trackers[number % len(trackers) :] + trackers
-            client = Client(turned, native=number % 3 == 2)
+            client = Client(turned, number % 3 == 2, self._answer_seconds)
             try:
                 _Worker(number, self, client, random.Random(f"{seed}/{number}")).run()
             except Exception as error:
@@ -268,8 +291,9 @@ class _Worker:
                 self._keys.append(key)
 
     def _any(self) -> int:
-        return self._chance.randrange(max(0, len(self._keys) - RECENT_KEYS),
-                                      len(self._keys))
+        return self._chance.randrange(
+            max(0, len(self._keys) - RECENT_KEYS), len(self._keys)
+        )
 
     def _put(self, key: str) -> bool:
         """Store something new; returns whether the key may be changed again."""
@@ -319,4 +343,3 @@ class _Worker:
     def _give_up(self, what: str, error: Exception) -> None:
         self._ledger.unanswered += 1
         self._load.broken.append(f"{what}: not within {TROUBLE_SECONDS:g} s: {error}")
-

@@ -14,6 +14,7 @@ there names: see `test.torture.crash_points`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import json
@@ -128,6 +129,18 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
+
+
+_shared: list[Nursery] = []
+
+
+def shared() -> Nursery:
+    """One that all clusters of this process use."""
+    if not _shared:
+        nursery = Nursery()
+        atexit.register(nursery.close)
+        _shared.append(nursery)
+    return _shared[0]
 
 
 def main() -> None:
