@@ -34,12 +34,12 @@ class Torture(SynchronousTestCase):
 
     def test_kills(self) -> None:
         """Trackers, storage nodes and PostgreSQL are killed at random under load."""
-        outcome = self.well(partial(kills, 12, 120, SEED, hurry=True))
-        self.assertIn("12 kills", outcome.times)
+        outcome = self.well(partial(kills, 10, 100, SEED, hurry=True))
+        self.assertGreaterEqual(int(outcome.times.split()[0]), 10)
 
     def test_crash_points(self) -> None:
         """A process dies at each of many steps of a put, a copy and a delete."""
-        chosen = POINTS[::3]
+        chosen = POINTS[::4]
         outcome = self.well(crashes, chosen, 1, SEED)
         self.assertIn(f"{len(chosen)} deaths", outcome.times)
 

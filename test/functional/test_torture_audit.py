@@ -68,7 +68,7 @@ class OneFile(SynchronousTestCase):
             def __exit__(self, *reason: object) -> None:
                 pass
 
-            def fetch(tracker, domain: str, key: str) -> bytes:  # noqa: B902,N805
+            def fetch(tracker, domain: str, key: str) -> bytes:
                 self.assertEqual(domain, DOMAIN)
                 return self.fetched
 
@@ -149,11 +149,6 @@ class OneFile(SynchronousTestCase):
         self.execute("insert into file_to_delete2 values (9)")
         self.execute("delete from file_on where devid = 2")
         self.execute("insert into file_on values (7, 3)")
-        found = self.audit_now()
-        self.assertEqual((found.extra_copies, found.orphans), (1, 1))
-
-    def audit_now(self) -> Audit:
-        """As `audit`, for a file with one copy."""
         found = self.audit()
         self.assertEqual(found.faults, [])
-        return found
+        self.assertEqual((found.extra_copies, found.orphans), (1, 1))

@@ -39,18 +39,7 @@ def crashes(points: Sequence[Point], rounds: int, seed: int) -> Outcome:
             for point in points:
                 nodes = trackers if point.role == TRACKER else list(estate.stores)
                 node = nodes[number % len(nodes)]
-                began = time.monotonic()
-                died = _die(node, point)
-                print(
-                    point.name,
-                    node.name,
-                    died,
-                    time.monotonic() - began,
-                    load.ledger.stored,
-                    load.ledger.deleted,
-                    flush=True,
-                )
-                if died:
+                if _die(node, point):
                     hits += 1
                 else:
                     outcome.faults.append(f"{point.name}: {node.name} did not die")

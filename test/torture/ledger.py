@@ -15,6 +15,7 @@ import io
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -37,6 +38,8 @@ SIZES = ((2_000, 88), (20_000, 10), (300_000, 2))
 STEPS = (68, 12, 8, 12)
 #: Keys that a client may overwrite, delete or read: the last ones.
 RECENT_KEYS = 500
+#: Keys that are watched: those that were changed last, or are being changed.
+WATCHED_KEYS = 20
 
 #: What a key may hold: a digest, or None for nothing.
 Held = bytes | None
@@ -58,34 +61,49 @@ class Ledger:
     """What every key may hold, and how much was acknowledged."""
 
     allowed: dict[str, set[Held]] = field(factory=dict)
+    #: What every key was ever asked to hold, in order.
+    begun: dict[str, list[Held]] = field(factory=dict)
     stored: int = 0
     deleted: int = 0
     reads: int = 0
     unanswered: int = 0
     #: The longest that a tracker took for an answer (old protocol; seconds).
     slowest: float = 0.0
-    #: When the last acknowledgement came (monotonic), and the longest time without.
-    last_answer: float = field(factory=time.monotonic)
+    _recent: deque[str] = field(factory=lambda: deque(maxlen=WATCHED_KEYS))
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def begin(self, key: str, held: Held) -> None:
         """A request is about to be sent."""
         with self._lock:
             self.allowed.setdefault(key, {None}).add(held)
+            self.begun.setdefault(key, []).append(held)
+            self._recent.append(key)
 
     def sure(self, key: str, held: Held) -> None:
         """It was acknowledged."""
         with self._lock:
             self.allowed[key] = {held}
-            self.last_answer = time.monotonic()
             if held is None:
                 self.deleted += 1
             else:
                 self.stored += 1
 
-    def certain(self) -> int:
-        """How many keys must hold a certain file."""
-        return sum(None not in held for held in self.allowed.values())
+    def recent(self) -> list[str]:
+        """Some keys that were changed last."""
+        with self._lock:
+            return list(self._recent)
+
+    def look(self, key: str) -> tuple[set[Held], int]:
+        """Before a key is read that somebody else may change: for `seen`."""
+        with self._lock:
+            return set(self.allowed[key]), len(self.begun[key])
+
+    def seen(self, key: str, held: Held, before: tuple[set[Held], int]) -> bool:
+        """Whether the key may have held that at some moment since `look`."""
+        allowed, count = before
+        with self._lock:
+            self.reads += 1
+            return held in allowed or held in self.begun[key][count:]
 
 
 class Line(Protocol):
@@ -215,7 +233,8 @@ class Client:
 class Load(Threads):
     """Clients that store, overwrite, delete and read until stopped, or until `files`
     stores are acknowledged; every third speaks the native protocol, the others
-    MogileFS's. `broken` has what must not happen."""
+    MogileFS's. A last one reads what the others are changing, which must be the old
+    file or the new one, whole. `broken` has what must not happen."""
 
     def __init__(
         self,
@@ -227,19 +246,30 @@ class Load(Threads):
         answer_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self._answer_seconds = answer_seconds
-        jobs = [self._job(number, list(trackers), seed) for number in range(clients)]
+        jobs = [
+            self._job(
+                number, list(trackers), seed, _Watcher if number == clients else _Worker
+            )
+            for number in range(clients + 1)
+        ]
         super().__init__(jobs, TROUBLE_SECONDS + answer_seconds * 3)
         self.ledger = Ledger()
         self.full = threading.Event()
         self._files = files
         self._pause_seconds = pause_seconds
 
-    def _job(self, number: int, trackers: list[Node], seed: int) -> Callable[[], None]:
+    def _job(
+        self,
+        number: int,
+        trackers: list[Node],
+        seed: int,
+        kind: type[_Worker] | type[_Watcher],
+    ) -> Callable[[], None]:
         def job() -> None:
             turned = trackers[number % len(trackers) :] + trackers
             client = Client(turned, number % 3 == 2, self._answer_seconds)
             try:
-                _Worker(number, self, client, random.Random(f"{seed}/{number}")).run()
+                kind(number, self, client, random.Random(f"{seed}/{number}")).run()
             except Exception as error:
                 self.broken.append(f"client {number}: {error!r}")
             finally:
@@ -343,3 +373,36 @@ class _Worker:
     def _give_up(self, what: str, error: Exception) -> None:
         self._ledger.unanswered += 1
         self._load.broken.append(f"{what}: not within {TROUBLE_SECONDS:g} s: {error}")
+
+
+class _Watcher:
+    """Reads what the others have just changed, or are changing."""
+
+    def __init__(
+        self, number: int, load: Load, client: Client, chance: random.Random
+    ) -> None:
+        self._load = load
+        self._ledger = load.ledger
+        self._client = client
+        self._chance = chance
+
+    def run(self) -> None:
+        """Until the load ends."""
+        while self._load.step_done():
+            keys = self._ledger.recent()
+            if not keys:
+                time.sleep(0.05)
+                continue
+            key = self._chance.choice(keys)
+            before = self._ledger.look(key)
+            held: Held = None
+            try:
+                content = self._client.do(lambda line, key=key: line.fetch(DOMAIN, key))
+                assert content is not None
+                held = digest_of(content)
+            except (OSError, Refused) as error:
+                if not isinstance(error, Refused) or error.code != "unknown_key":
+                    self._load.broken.append(f"watch {key}: {error}")
+                    continue
+            if not self._ledger.seen(key, held, before):
+                self._load.broken.append(f"watch {key}: neither old nor new")
