@@ -22,7 +22,7 @@ from test.torture.nursery import Nursery
 from test.torture.scenario import Outcome, Scenario, Skipped, wanted
 
 #: How long a host is away, and the load before and after.
-CUT_SECONDS, BEFORE_SECONDS = 6.0, 1.0
+CUT_SECONDS, BEFORE_SECONDS = 4.0, 1.0
 #: A request to a tracker is answered within this, whatever host is away; clients wait
 #: longer.
 ANSWER_SECONDS, PATIENCE_SECONDS = 35.0, 60.0
