@@ -2,6 +2,7 @@
 #   make run [ARGS=--once]   make test   make lint   make bench   make doc   make clean
 #   make bench ARGS=growth SCALE=10000000
 #   make fuzz [INPUTS=1000000] [ARGS='http-door --seed 7']
+#   make torture [ARGS='kills --kills 1000 --seed 7']
 # Another interpreter: make PYTHON=python3.12 test
 
 PYTHON = python3
@@ -15,7 +16,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find koboldfs twisted -name '*.py')
 
-.PHONY: help run test fuzz lint bench doc coverage clean
+.PHONY: help run test fuzz torture lint bench doc coverage clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +30,9 @@ test: $(VENV)/.installed $(VENV)/.test-extra
 
 fuzz: $(VENV)/.installed $(VENV)/.test-extra
 	@$(BIN)/python -W error -m test.fuzz --inputs $(INPUTS) $(ARGS)
+
+torture: $(VENV)/.installed $(VENV)/.test-extra
+	@$(BIN)/python -W error -m test.torture $(ARGS)
 
 lint: $(VENV)/.installed $(VENV)/.lint-extra
 	$(BIN)/ruff check koboldfs twisted test bench

@@ -239,7 +239,12 @@ def finish_deletions(sql: Statements, done: Sequence[DeletionDone]) -> Steps[Non
     late: list[Statement | None] = []
     groups = _by_delay([one for one in done if one.fid in left])
     for (delay, failcount), some in groups.items():
-        rows = [{"fid": fid, "failcount": failcount, "delay": delay} for fid in some]
+        # A fid may be told of twice: while it could not be told, its lease ended and it
+        # was taken again. PostgreSQL refuses a statement that has a row twice.
+        rows = [
+            {"fid": fid, "failcount": failcount, "delay": delay}
+            for fid in sorted(set(some))
+        ]
         phrase = sql.give_up_deletions if delay is None else sql.put_off_deletions
         late.append(phrase.rows(rows))
     yield quiet(*late)

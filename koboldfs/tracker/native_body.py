@@ -105,6 +105,11 @@ class Body:
                 return b""
             await self._more()
 
+    def require_client(self) -> None:
+        """Raises `ClientLost` when there is nobody any more to be answered."""
+        if self._error is not None:
+            raise self._error
+
     async def discard(self) -> None:
         """Throw away what comes, to its end. Raises `ClientLost`."""
         self._discarding = True

@@ -150,8 +150,9 @@ class Session:
         """Take a whole body and make it the key's file (at COMMIT, if there is one).
 
         `check` is given the trailer and answers the md5 to compare with, or None: the
-        trailer is a sha256. Raises `ChecksumMismatch` and the errors of city hall;
-        whatever is raised, nothing of the upload stays.
+        trailer is a sha256. Raises `ChecksumMismatch`, `ClientLost` also when that is
+        seen after the last byte, and the errors of city hall; whatever is raised,
+        nothing of the upload stays.
         """
         if self.transaction is not None:
             self.transaction.room()
@@ -187,6 +188,9 @@ class Session:
             ours = closing.checksum
             if ours is None or ours.hashtype != OWN_HASHTYPE or ours.digest != trailer:
                 raise errors.ChecksumMismatch("the bytes are not what was sent")
+        # To make the copies may have taken long. A client that gave up meanwhile has
+        # stored the file again elsewhere, and has perhaps changed it since.
+        body.require_client()
         return closing
 
     async def _abandon(self, incoming: Incoming) -> None:

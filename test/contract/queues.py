@@ -298,6 +298,20 @@ class QueuesContract(StoreContract):
 
     # --- deletion
 
+    async def test_told_twice(self) -> None:
+        """A row whose lease ended before what became of it could be told is told of
+        twice at once, which is as good as once: it would be told for ever else."""
+        files, queues = self.store.files, self.store.queues
+        fid = await self.stored(1, "a", 1, 2)
+        await files.delete(1, "a")
+        await queues.take_deletions(10, LEASE_SECONDS)
+        late = DeletionDone(fid, (1,), retry_seconds=60.0, failcount=4)
+        await queues.finish_deletions([late, late])
+        self.assertEqual(await files.devices_of(fid), (2,))
+        done = DeletionDone(fid, (2,))
+        await queues.finish_deletions([done, done])
+        self.assertEqual((await queues.lengths())["delete"], 0)
+
     async def test_deletion(self) -> None:
         """A fid whose copies are all gone is forgotten, with its checksums."""
         files, queues = self.store.files, self.store.queues

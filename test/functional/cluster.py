@@ -107,11 +107,15 @@ class Node:
     #: What Python runs.
     program: Sequence[str] = TWISTD
     process: subprocess.Popen[bytes] | None = None
+    #: The first three numbers of its address; and the address that it tells others,
+    #: where that is another one.
+    network: str = "127.0.0"
+    shown_address: str = ""
 
     @property
     def address(self) -> str:
         """The IP address on which it listens."""
-        return f"127.0.0.{self.number}"
+        return f"{self.network}.{self.number}"
 
     @property
     def name(self) -> str:
@@ -137,7 +141,8 @@ class Node:
         ]
         roles = ["--tracker"] if self.is_tracker else []
         roles += ["--storage"] if self.is_storage else []
-        identity = [f"--host-name={self.name}", f"--host-ip={self.address}"]
+        shown = self.shown_address or self.address
+        identity = [f"--host-name={self.name}", f"--host-ip={shown}"]
         quiet = ["--nodaemon", "--pidfile=", f"--logfile={self.log}"]
         mine = [*roles, *identity, *listen, *self.arguments]
         return [sys.executable, *self.program, *quiet, "koboldfs", *mine]

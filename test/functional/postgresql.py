@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,11 +77,32 @@ class PostgreSQL:
             self.stop()
             raise
 
-    def _initialize(self) -> None:
+    def start_standby(self, primary: PostgreSQL, port: int = 0) -> None:
+        """As `start`, with a copy of `primary`, which is followed from then on."""
+        self.folder = Path(tempfile.mkdtemp(prefix="koboldfs-postgresql-"))
+        try:
+            self._give_away()
+            source = [f"--host={ADDRESS}", f"--port={primary.port}", "-Upostgres"]
+            target = ["-D", str(self.folder / "data"), "--checkpoint=fast"]
+            self._run("pg_basebackup", *source, *target, "--no-sync", "-R")
+            # What the primary waits for is its own affair.
+            settings = self.folder / "data" / "postgresql.auto.conf"
+            with settings.open("a") as stream:
+                stream.write("synchronous_standby_names = ''\n")
+            self.port = port or free_port(ADDRESS)
+            self.restart()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _give_away(self) -> None:
         if os.geteuid() == 0:
             self._user = USER
             self._share_programs()
             os.chown(self.folder, pwd.getpwnam(USER).pw_uid, -1)
+
+    def _initialize(self) -> None:
+        self._give_away()
         self._run(
             "initdb", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
         )
@@ -184,6 +206,21 @@ class PostgreSQL:
         """As a power cut: every process of the server ends without a word."""
         assert self._process is not None
         self._process.send_signal(signal.SIGQUIT)
+        self._process.wait(STOP_SECONDS)
+
+    def kill_all(self) -> None:
+        """As a power cut, without the word that `kill` says."""
+        pid = self.pid
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        self.kill_hard()
+        for word in words:
+            with suppress(ProcessLookupError):
+                os.kill(int(word), signal.SIGKILL)
+
+    def kill_hard(self) -> None:
+        """Its first process ends without a word; the others notice that soon."""
+        assert self._process is not None
+        self._process.kill()
         self._process.wait(STOP_SECONDS)
 
     def stop(self) -> None:

@@ -71,6 +71,13 @@ class Bodies(SynchronousTestCase):
         self.body.push(b"x")
         self.failureResultOf(self.start(self.body.read()), ClientLost)
 
+    def test_lost_after_the_end(self) -> None:
+        """That the client is gone is known also when all bytes are there."""
+        self.body.end(b"sum")
+        self.body.require_client()
+        self.body.fail(ClientLost())
+        self.assertRaises(ClientLost, self.body.require_client)
+
     def test_given_up(self) -> None:
         """A client that gives up is an error, even with bytes left."""
         self.body.push(b"x")

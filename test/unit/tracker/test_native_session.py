@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs import errors
 from koboldfs.model.entities import SHA256, Checksum, Closing, Located
 from koboldfs.tracker import native_session
-from koboldfs.tracker.native_body import Body
+from koboldfs.tracker.native_body import Body, ClientLost
 from koboldfs.tracker.native_download import Download
 from koboldfs.tracker.native_session import Checksums, Session, matches
 from test.fakes.namespace import DOMAIN, MemoryNamespace
@@ -98,6 +98,23 @@ class Storing(SessionCase):
                 self.fails(self.storing("key", b"data"), error)
                 self.assertEqual(self.names.uploads, set(), method)
                 self.assertIsNone(self.names.data("key"), method)
+
+    def test_lost_before_the_record(self) -> None:
+        """A client that is gone when the copies are made has stored nothing: it may
+        have stored something newer through another tracker since."""
+        ready = self.names.pausing["finish"] = Deferred()
+        body = Body(lambda: None)
+        body.push(b"old")
+        body.end(sha256(b"old").digest())
+        storing = Deferred.fromCoroutine(
+            self.session.store(DOMAIN, "key", body, lambda trailer: None)
+        )
+        self.names.store("key", b"new")
+        body.fail(ClientLost())
+        ready.callback(None)
+        self.failureResultOf(storing, ClientLost)
+        self.assertEqual(self.names.data("key"), b"new")
+        self.assertEqual(self.names.uploads, set())
 
     def test_failure_upon_failure(self) -> None:
         """That an upload cannot be abandoned does not hide why it had to be."""
