@@ -1,0 +1,216 @@
+"""What goes wrong in a run, and when it is mended again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Nemesis:
+    """Does harm now and then, by chance. What destroys bytes for good happens to one
+    device of a run only, the `unlucky` one."""
+
+    def __init__(self, world: Any) -> None:
+        self.world, self.random = world, world.random
+        self._left = world.plan.faults
+        self._mending: dict[int, tuple[Any, Callable[[], None]]] = {}
+        self._number = 0
+        self._last_trouble = -100.0
+        self._ended = False
+        self.unlucky = self.random.randrange(world.plan.hosts) + 1
+
+    def begin(self) -> None:
+        """From now on something happens now and then."""
+        if self._left:
+            self._later(self.random.random() * 2.0, self._strike)
+
+    def _later(self, seconds: float, work: Callable[..., None], *args: Any) -> Any:
+        return self.world.clock.call_later(None, seconds, work, args)
+
+    def _strike(self) -> None:
+        if self._ended or not self._left:
+            return
+        self._left -= 1
+        harm = self.random.choice(self.kinds())
+        harm()
+        self._last_trouble = self.world.clock.now
+        self.world.check()
+        self._later(self.random.random() * 3.0, self._strike)
+
+    def kinds(self) -> list[Callable[[], None]]:
+        """All that can be done to a cluster, as often as it should be."""
+        return [
+            self.partition,
+            self.partition,
+            self.slow_network,
+            self.kill_tracker,
+            self.kill_tracker,
+            self.kill_node,
+            self.crash_in_call,
+            self.power_failure,
+            self.blackout,
+            self.database_away,
+            self.database_forgets,
+            self.database_slow,
+        ]
+
+    def troubled(self) -> bool:
+        """Whether something is wrong, or was a moment ago."""
+        now = self.world.clock.now
+        return bool(self._mending) or now < self._last_trouble + 8.0
+
+    def _mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
+        self._number += 1
+        number = self._number
+        call = self._later(seconds, self._mend, number)
+        self._mending[number] = (call, mend)
+
+    def _mend(self, number: int) -> None:
+        _, mend = self._mending.pop(number)
+        mend()
+        self._last_trouble = self.world.clock.now
+
+    def end(self) -> None:
+        """Nothing goes wrong any more, and all is mended."""
+        self._ended = True
+        for number in list(self._mending):
+            call, _ = self._mending[number]
+            call.cancel()
+            self._mend(number)
+
+    def note(self, text: str) -> None:
+        """A line of the trace."""
+        self.world.note(f"! {text}")
+
+    # --- the network
+
+    def partition(self) -> None:
+        """A host, or a path, is cut off: both ways, or one."""
+        world, random = self.world, self.random
+        hosts = list(world.network.hosts)
+        one = random.choice(hosts)
+        if random.random() < 0.5:
+            others = [ip for ip in hosts if ip != one]
+        else:
+            others = [random.choice([ip for ip in hosts if ip != one])]
+        paths = []
+        which = random.randrange(3)
+        for other in others:
+            if which != 1:
+                paths.append((one, other))
+            if which != 2:
+                paths.append((other, one))
+        self.note(f"cut {one} {('both', 'to', 'from')[which]} {len(others)} hosts")
+        world.network.cut.update(paths)
+        self._mend_later(
+            random.uniform(0.5, 6.0), lambda: world.network.mend(*paths)
+        )
+
+    def slow_network(self) -> None:
+        """Packets get lost, and the others take long."""
+        network = self.world.network
+        network.loss, network.slowness = self.random.random() * 0.4, 30.0
+        self.note(f"loss {network.loss:.2f}")
+
+        def mend() -> None:
+            network.loss, network.slowness = 0.0, 1.0
+
+        self._mend_later(self.random.uniform(0.5, 4.0), mend)
+
+    # --- processes
+
+    def restart_later(self, ip: str) -> None:
+        """A process that has ended is started again."""
+        world = self.world
+
+        def restart() -> None:
+            if world.processes[ip].dead:
+                world.start(ip)
+
+        self._mend_later(self.random.uniform(0.1, 3.0), restart)
+
+    def _kill(self, ip: str) -> None:
+        process = self.world.processes[ip]
+        if not process.dead:
+            self.note(f"kill {process.name}")
+            self.world.kill(ip)
+            self.restart_later(ip)
+
+    def kill_tracker(self) -> None:
+        """A tracker ends at once."""
+        self._kill(self.random.choice(self.world.tracker_ips))
+
+    def kill_node(self) -> None:
+        """A node ends at once; what it wrote is still in the system's memory."""
+        self._kill(self.random.choice(self.world.node_ips))
+
+    def crash_in_call(self) -> None:
+        """A node ends in one of its next calls of the disk."""
+        process = self.world.processes[self.random.choice(self.world.node_ips)]
+        if not process.dead:
+            process.handle.crash_in = self.random.randint(1, 30)
+            self.note(f"{process.name} ends in call {process.handle.crash_in}")
+
+    def _power_off(self, ip: str) -> None:
+        world = self.world
+        host = world.network.host(ip)
+        if not host.powered:
+            return
+        host.powered = False
+        world.kill(ip)
+        world.disks[ip].power_failure()
+
+        def restart() -> None:
+            host.powered = True
+            if world.processes[ip].dead:
+                world.start(ip)
+
+        self._mend_later(self.random.uniform(0.5, 4.0), restart)
+
+    def power_failure(self) -> None:
+        """A node's machine is without power: what was not flushed is gone."""
+        ip = self.random.choice(self.world.node_ips)
+        self.note(f"power failure {ip}")
+        self._power_off(ip)
+
+    def blackout(self) -> None:
+        """All nodes are without power."""
+        self.note("blackout")
+        for ip in self.world.node_ips:
+            self._power_off(ip)
+
+    # --- the database
+
+    def database_away(self) -> None:
+        """Nobody reaches it."""
+        server = self.world.server
+        server.away = True
+        self.note("database away")
+
+        def mend() -> None:
+            server.away = False
+
+        self._mend_later(self.random.uniform(0.1, 5.0), mend)
+
+    def database_forgets(self) -> None:
+        """Some connections break at a COMMIT: before it, or after it was done."""
+        server = self.world.server
+        server.unanswered = self.random.randrange(4)
+        server.refused = self.random.randrange(4)
+        self.note(f"database: {server.unanswered} unanswered, {server.refused} refused")
+
+        def mend() -> None:
+            server.unanswered = server.refused = 0
+
+        self._mend_later(self.random.uniform(0.5, 3.0), mend)
+
+    def database_slow(self) -> None:
+        """Everything takes long."""
+        server = self.world.server
+        server.slow_seconds = self.random.choice((0.05, 0.5, 2.0))
+        self.note(f"database takes {server.slow_seconds} s")
+
+        def mend() -> None:
+            server.slow_seconds = 0.0
+
+        self._mend_later(self.random.uniform(0.5, 4.0), mend)
