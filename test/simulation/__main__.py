@@ -8,11 +8,15 @@ from twisted.logger import globalLogBeginner
 
 globalLogBeginner.beginLoggingTo([lambda event: None], discardBuffer=True, redirectStandardIO=False)
 first, count = int(sys.argv[1]), int(sys.argv[2])
+import gc
+Simulation(1).run()
+gc.collect(); gc.freeze(); gc.disable()
 began = time.process_time()
 bad = 0
 events = 0
 for seed in range(first, first + count):
     world = Simulation(seed)
+    if seed % 20 == 0: gc.collect()
     try:
         digest = world.run()
         events += world.clock.events

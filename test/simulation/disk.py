@@ -3,7 +3,8 @@
 What a power failure leaves: of each file what was flushed, and of the rest a beginning,
 or a beginning with noise behind it; of the names in folders those that were flushed,
 and of the later changes all, none, or the first ones. A change of a name is flushed
-with either folder that it touches, and never half.
+with either folder that it touches, and never half. A folder is flushed with the names
+that lead to it, as ext4, XFS and Btrfs have it.
 
 A process has a `Handle` on it, which ends with the process.
 """
@@ -182,9 +183,16 @@ class Disk:
         keys: set[tuple[int, str]] = set()
         chosen: list[Change] = []
         rest: list[Change] = []
+        wanted = {id(folder)}
         for change in reversed(self.journal):
             own = {(id(one), name) for one, name, _ in change}
-            if any(one is folder for one, _, _ in change) or own & keys:
+            makes = [one for one, _, node in change if id(node) in wanted]
+            if (
+                makes
+                or any(one is folder for one, _, _ in change)
+                or not own.isdisjoint(keys)
+            ):
+                wanted.update(map(id, makes))
                 keys |= own
                 chosen.append(change)
             else:
@@ -260,6 +268,8 @@ class Handle:
     def __init__(self, disk: Disk, pid: int = 1) -> None:
         self.disk, self.pid = disk, pid
         self.dead = False
+        #: Told when the process ends inside of a call.
+        self.crashed: Callable[[], object] = lambda: None
         self.crash_in = 0
         self._open: dict[int, tuple[Any, str]] = {}
         self._fds = 2
@@ -271,6 +281,7 @@ class Handle:
         if self.crash_in:
             self.crash_in -= 1
             if not self.crash_in:
+                self.crashed()
                 raise Crashed
         faults = self.disk.faults.get(device_of(path))
         if faults is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+#: So long after a fault was mended some who met it still wait (seconds).
+AFTER_SECONDS = 12.0
+
 
 class Nemesis:
     """Does harm now and then, by chance. What destroys bytes for good happens to one
@@ -15,7 +18,7 @@ class Nemesis:
         self._left = world.plan.faults
         self._mending: dict[int, tuple[Any, Callable[[], None]]] = {}
         self._number = 0
-        self._last_trouble = -100.0
+        self._troubles: list[tuple[float, float]] = []
         self._ended = False
         self.unlucky = self.random.randrange(world.plan.hosts) + 1
 
@@ -33,7 +36,6 @@ class Nemesis:
         self._left -= 1
         harm = self.random.choice(self.kinds())
         harm()
-        self._last_trouble = self.world.clock.now
         self.world.check()
         self._later(self.random.random() * 3.0, self._strike)
 
@@ -54,21 +56,22 @@ class Nemesis:
             self.database_slow,
         ]
 
-    def troubled(self) -> bool:
-        """Whether something is wrong, or was a moment ago."""
-        now = self.world.clock.now
-        return bool(self._mending) or now < self._last_trouble + 8.0
+    def troubled(self, at: float | None = None) -> bool:
+        """Whether something is wrong, or was a moment ago; or was at that time."""
+        now = self.world.clock.now if at is None else at
+        return any(begin <= now < end + AFTER_SECONDS for begin, end in self._troubles)
 
     def _mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
         self._number += 1
         number = self._number
         call = self._later(seconds, self._mend, number)
         self._mending[number] = (call, mend)
+        now = self.world.clock.now
+        self._troubles.append((now, now + seconds))
 
     def _mend(self, number: int) -> None:
         _, mend = self._mending.pop(number)
         mend()
-        self._last_trouble = self.world.clock.now
 
     def end(self) -> None:
         """Nothing goes wrong any more, and all is mended."""
@@ -147,9 +150,15 @@ class Nemesis:
     def crash_in_call(self) -> None:
         """A node ends in one of its next calls of the disk."""
         process = self.world.processes[self.random.choice(self.world.node_ips)]
-        if not process.dead:
-            process.handle.crash_in = self.random.randint(1, 30)
-            self.note(f"{process.name} ends in call {process.handle.crash_in}")
+        if process.dead:
+            return
+        process.handle.crash_in = self.random.randint(1, 30)
+        self.note(f"{process.name} ends in call {process.handle.crash_in}")
+
+        def mend() -> None:
+            process.handle.crash_in = 0
+
+        self._mend_later(self.random.uniform(0.5, 4.0), mend)
 
     def _power_off(self, ip: str) -> None:
         world = self.world

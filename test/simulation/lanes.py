@@ -20,12 +20,10 @@ LONGEST_SECONDS = 0.004
 @implementer(ILanes)
 class ClockedLanes:
     """Work waits, is done, and its result is told a moment later: in between the
-    process may end. `crashed` is called when it ends inside of the work."""
+    process may end, and it may end inside of the work."""
 
-    def __init__(
-        self, reactor: Any, handle: Handle, crashed: Callable[[], object]
-    ) -> None:
-        self._reactor, self._handle, self._crashed = reactor, handle, crashed
+    def __init__(self, reactor: Any, handle: Handle) -> None:
+        self._reactor, self._handle = reactor, handle
 
     def run(
         self, devid: int, lane: LaneName, work: Callable[..., Any], *arguments: Any
@@ -44,7 +42,6 @@ class ClockedLanes:
         try:
             outcome = work(*arguments)
         except Crashed:
-            self._crashed()
             return
         except Exception:
             outcome = Failure()

@@ -45,7 +45,7 @@ TRACKER_PORT, NATIVE_PORT, HTTP_PORT, SIDE_PORT = 7001, 7003, 7500, 7501
 DOCROOT, DATA = "/docroot", "/data"
 #: How often an idle job looks for work (seconds): seldom, for the sake of speed.
 IDLE_SECONDS = {"replicate": 1.0, "delete": 1.0}
-OTHER_IDLE_SECONDS = 2.5
+OTHER_IDLE_SECONDS = 2.4
 JOIN_SECONDS = 5.0
 
 
@@ -181,6 +181,7 @@ class NodeProcess(Process):
         super().__init__(world, ip, number)
         self.name = f"node{number}"
         self.handle = Handle(world.disks[ip], self.pid)
+        self.handle.crashed = lambda: world.crashed(self)
         reactor = self.reactor
         self.node = _Node(
             reactor,
@@ -190,7 +191,7 @@ class NodeProcess(Process):
             f"tcp:{SIDE_PORT}",
             peers=self,
             disk=self.handle,
-            lanes=ClockedLanes(reactor, self.handle, self._crashed),
+            lanes=ClockedLanes(reactor, self.handle),
             doors=PlainDoors(reactor),  # type: ignore[arg-type]
             wall_seconds=reactor.seconds,
         )
@@ -209,9 +210,6 @@ class NodeProcess(Process):
     async def address(self, name: str) -> tuple[str, int] | None:
         """See `IPeers`."""
         return await self.membership.address(name)
-
-    def _crashed(self) -> None:
-        self.world.crashed(self)
 
     def kill(self) -> None:
         """See `Process`."""

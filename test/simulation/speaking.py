@@ -159,7 +159,11 @@ class Speaker:
         """Status and body. Raises `NoAnswer`, `NotSent`."""
         ip, path = _parts(url)
         head = f"GET {path} HTTP/1.1\r\nHost: {ip}\r\n\r\n"
-        status, body = await self._ask(ip, HTTP_PORT, head.encode())
+        try:
+            status, body = await self._ask(ip, HTTP_PORT, head.encode())
+        except NoAnswer:
+            # The connection was kept from before; a second one is new.
+            status, body = await self._ask(ip, HTTP_PORT, head.encode())
         return status, body
 
 
