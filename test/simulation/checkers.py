@@ -15,6 +15,8 @@ from test.simulation.truth import KeyTruth, Possible, Version
 #: A tracker knows of a dead device at the latest so long after that was said, if it
 #: can ask the database (seconds).
 NEWS_SECONDS = 6.0
+#: A store that had seen its copies is answered so long after at the latest (seconds).
+WIPED_SECONDS = 15.0
 
 
 class Broken(AssertionError):
@@ -47,7 +49,7 @@ def no_url_for_a_dead_device(world: Any, urls: list[str]) -> None:
             broken("no_url_for_a_dead_device", url)
             continue
         since = world.dead_devices.get(found[0])
-        if since is not None and world.clock.now > since + NEWS_SECONDS:
+        if since is not None and world.knows_since(since + NEWS_SECONDS):
             broken("no_url_for_a_dead_device", f"{url} since {since:.3f}")
 
 
@@ -56,8 +58,12 @@ def acknowledged_is_durable(world: Any, version: Version) -> None:
     as are promised while nothing is wrong."""
     version.copies = len(good_devices(world, version))
     if not version.copies:
+        wiped_at = world.nemesis.disks.wiped_at
+        if wiped_at is not None and world.clock.now < wiped_at + WIPED_SECONDS:
+            version.excused = "the disk was lost while the file was stored on it"
+            return
         broken("acknowledged_is_durable", f"fid {version.fid} is nowhere")
-    promised = min(world.plan.ack_copies, world.plan.wanted_copies())
+    promised = min(world.plan.ack_copies, world.plan.wanted_copies(world.plan.hosts))
     if version.copies < promised and not world.troubled():
         broken(
             "acknowledged_is_durable",
@@ -196,7 +202,8 @@ def after_quiet_every_file_is_read(world: Any, name: str, fid: int) -> None:
 def after_quiet_policy_is_satisfied(world: Any) -> None:
     """Every file has as many copies as its policy wants, on different hosts."""
     hosts = dict(world.server.rows("SELECT devid, hostid FROM device"))
-    wanted = world.plan.wanted_copies(len(world.dead_devices))
+    living = {hosts[devid] for devid in hosts if devid not in world.dead_devices}
+    wanted = world.plan.wanted_copies(len(living))
     for name, fid in world.server.rows("SELECT dkey, fid FROM file"):
         rows = world.server.rows("SELECT devid FROM file_on WHERE fid = ?", fid)
         devids = [devid for (devid,) in rows]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from test.simulation.disk_harm import DiskHarm
+
 #: So long after a fault was mended some who met it still wait (seconds).
 AFTER_SECONDS = 12.0
 
 
 class Nemesis:
     """Does harm now and then, by chance. What destroys bytes for good happens to one
-    device of a run only, the `unlucky` one."""
+    device of a run only."""
 
     def __init__(self, world: Any) -> None:
         self.world, self.random = world, world.random
@@ -20,7 +22,7 @@ class Nemesis:
         self._number = 0
         self._troubles: list[tuple[float, float]] = []
         self._ended = False
-        self.unlucky = self.random.randrange(world.plan.hosts) + 1
+        self.disks = DiskHarm(self)
 
     def begin(self) -> None:
         """From now on something happens now and then."""
@@ -54,6 +56,9 @@ class Nemesis:
             self.database_away,
             self.database_forgets,
             self.database_slow,
+            *(self.disks.full, self.disks.slow, self.disks.fails, self.disks.fails),
+            *(self.disks.misreads, self.disks.flips, self.disks.flips),
+            self.disks.wiped,
         ]
 
     def troubled(self, at: float | None = None) -> bool:
@@ -61,7 +66,8 @@ class Nemesis:
         now = self.world.clock.now if at is None else at
         return any(begin <= now < end + AFTER_SECONDS for begin, end in self._troubles)
 
-    def _mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
+    def mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
+        """Have it mended so much later, or when all ends."""
         self._number += 1
         number = self._number
         call = self._later(seconds, self._mend, number)
@@ -80,6 +86,8 @@ class Nemesis:
             call, _ = self._mending[number]
             call.cancel()
             self._mend(number)
+        for ip in self.world.node_ips:
+            self.replace_distrusted(ip)
 
     def note(self, text: str) -> None:
         """A line of the trace."""
@@ -105,7 +113,7 @@ class Nemesis:
                 paths.append((other, one))
         self.note(f"cut {one} {('both', 'to', 'from')[which]} {len(others)} hosts")
         world.network.cut.update(paths)
-        self._mend_later(
+        self.mend_later(
             random.uniform(0.5, 6.0), lambda: world.network.mend(*paths)
         )
 
@@ -118,9 +126,18 @@ class Nemesis:
         def mend() -> None:
             network.loss, network.slowness = 0.0, 1.0
 
-        self._mend_later(self.random.uniform(0.5, 4.0), mend)
+        self.mend_later(self.random.uniform(0.5, 4.0), mend)
 
     # --- processes
+
+    def replace_distrusted(self, ip: str) -> None:
+        """The operator has looked at a disk that failed, and starts the node anew."""
+        world = self.world
+        process = world.processes[ip]
+        if not process.dead and process.distrusts():
+            self.note(f"{process.name} is started anew")
+            world.kill(ip)
+            world.start(ip)
 
     def restart_later(self, ip: str) -> None:
         """A process that has ended is started again."""
@@ -130,7 +147,7 @@ class Nemesis:
             if world.processes[ip].dead:
                 world.start(ip)
 
-        self._mend_later(self.random.uniform(0.1, 3.0), restart)
+        self.mend_later(self.random.uniform(0.1, 3.0), restart)
 
     def _kill(self, ip: str) -> None:
         process = self.world.processes[ip]
@@ -158,7 +175,7 @@ class Nemesis:
         def mend() -> None:
             process.handle.crash_in = 0
 
-        self._mend_later(self.random.uniform(0.5, 4.0), mend)
+        self.mend_later(self.random.uniform(0.5, 4.0), mend)
 
     def _power_off(self, ip: str) -> None:
         world = self.world
@@ -174,7 +191,7 @@ class Nemesis:
             if world.processes[ip].dead:
                 world.start(ip)
 
-        self._mend_later(self.random.uniform(0.5, 4.0), restart)
+        self.mend_later(self.random.uniform(0.5, 4.0), restart)
 
     def power_failure(self) -> None:
         """A node's machine is without power: what was not flushed is gone."""
@@ -199,7 +216,7 @@ class Nemesis:
         def mend() -> None:
             server.away = False
 
-        self._mend_later(self.random.uniform(0.1, 5.0), mend)
+        self.mend_later(self.random.uniform(0.1, 5.0), mend)
 
     def database_forgets(self) -> None:
         """Some connections break at a COMMIT: before it, or after it was done."""
@@ -211,7 +228,7 @@ class Nemesis:
         def mend() -> None:
             server.unanswered = server.refused = 0
 
-        self._mend_later(self.random.uniform(0.5, 3.0), mend)
+        self.mend_later(self.random.uniform(0.5, 3.0), mend)
 
     def database_slow(self) -> None:
         """Everything takes long."""
@@ -222,4 +239,4 @@ class Nemesis:
         def mend() -> None:
             server.slow_seconds = 0.0
 
-        self._mend_later(self.random.uniform(0.5, 4.0), mend)
+        self.mend_later(self.random.uniform(0.5, 4.0), mend)

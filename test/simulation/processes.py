@@ -211,6 +211,10 @@ class NodeProcess(Process):
         """See `IPeers`."""
         return await self.membership.address(name)
 
+    def distrusts(self) -> bool:
+        """Whether it takes no writes for a device until it is started anew."""
+        return any(one.distrusted for one in self.node.folders.devices())
+
     def kill(self) -> None:
         """See `Process`."""
         self.handle.dead = True

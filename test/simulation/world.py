@@ -65,10 +65,9 @@ class Plan:
             faults=random.choice((0, 2, 4, 6)),
         )
 
-    def wanted_copies(self, dead: int = 0) -> int:
-        """How many copies a file shall have in the end."""
-        left = self.hosts - dead
-        return left if self.policy == "AllHosts()" else min(2, left)
+    def wanted_copies(self, hosts: int) -> int:
+        """How many copies a file shall have in the end, with so many hosts."""
+        return hosts if self.policy == "AllHosts()" else min(2, hosts)
 
 
 @define
@@ -161,6 +160,8 @@ class Simulation:
 
     def _grow_quiet(self) -> None:
         self.note("quiet")
+        if self.nemesis.disks.wiped_at is not None:
+            self._wait_for_operator()
         self.clock.run(CALM_SECONDS)
         for _ in range(ROUNDS):
             self.server.ahead_seconds += AHEAD_SECONDS
@@ -175,6 +176,18 @@ class Simulation:
             reader.tracker_ip = self.tracker_ips[number % 2]
             self._read_at_last(reader, name)
         self.check()
+
+    def _wait_for_operator(self) -> None:
+        until = self.clock.now + 60.0
+        while not self.dead_devices and self.clock.step(until):
+            pass
+        if not self.dead_devices:
+            checkers.broken("every_request_ends", "declaring a device dead")
+        # A disk that was lost is replaced, and its node started anew, or not.
+        if self.random.random() < 0.5:
+            ip = self.node_ips[self.nemesis.disks.unlucky - 1]
+            self.kill(ip)
+            self.start(ip)
 
     def _read_at_last(self, client: Client, name: str) -> None:
         reading = Deferred.fromCoroutine(client.read(name, must=True))
@@ -217,12 +230,17 @@ class Simulation:
         return self._pids
 
     def ip_of_device(self, devid: int) -> str:
-        """The host on which a device is: there is one on each."""
-        return self.node_ips[devid - 1]
+        """The host on which a device is."""
+        rows = self.server.rows("SELECT hostid FROM device WHERE devid = ?", devid)
+        return self.node_ips[rows[0][0] - 1]
 
     def is_damaged(self, devid: int, fid: int) -> bool:
         """Whether the simulation has damaged that copy, or what is read from it."""
-        return (devid, fid) in self.damaged
+        return (devid, fid) in self.damaged or self.nemesis.disks.lies(devid)
+
+    def knows_since(self, since: float) -> bool:
+        """Whether every tracker knows what it could have asked the database then."""
+        return self.clock.now > since and not self.nemesis.troubled()
 
     def troubled(self) -> bool:
         """Whether a store may be answered with fewer copies than promised."""
