@@ -13,12 +13,15 @@ from unittest.mock import patch
 from uuid import UUID
 
 from koboldfs.cluster import live
+from koboldfs.jobs import housekeeping
 from koboldfs.storage import disk, temporary, usage
 
 #: The simulated process whose work on a disk is being done.
 current_pid = 1
 #: Hosts are looked at less often, which makes runs quicker.
 SURVEY_SECONDS = 4.0
+#: As is, for the same reason, the patience with devices that were declared dead.
+GRACE_SECONDS = 3.0
 
 
 @contextmanager
@@ -39,6 +42,7 @@ def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
         (usage, "_device_name", lambda device: None),
         (disk, "uuid4", new_name),
         (live, "SURVEY_SECONDS", SURVEY_SECONDS),
+        (housekeeping, "GRACE_SECONDS", GRACE_SECONDS),
     ]
     with ExitStack() as stack:
         for room, name, value in changes:

@@ -178,6 +178,16 @@ def waiting(world: Any) -> dict[str, int]:
         count = world.server.rows(f"SELECT count(*) FROM {table}")[0][0]
         if count:
             found[table] = count
+    for devid in world.dead_devices:
+        sql = "SELECT count(*) FROM file_on WHERE devid = ?"
+        count = world.server.rows(sql, devid)[0][0]
+        if count:
+            found[f"copies on the dead device {devid}"] = count
+    seen = "SELECT value FROM server_settings WHERE field = 'kobold_sweep_seen'"
+    living = "SELECT devid FROM device WHERE status = 'alive' ORDER BY devid"
+    devids = ",".join(str(devid) for (devid,) in world.server.rows(living))
+    if world.plan.policy == "AllHosts()" and world.server.rows(seen) != [(devids,)]:
+        found["devices that were not swept for"] = 1
     return found
 
 
@@ -186,9 +196,12 @@ def after_quiet_queues_drain(world: Any) -> None:
     left = waiting(world)
     if left:
         rows = {
-            table: world.server.rows(f"SELECT * FROM {table} LIMIT 3") for table in left
+            table: world.server.rows(f"SELECT * FROM {table} LIMIT 3")
+            for table in left
+            if table in QUEUES
         }
-        broken("after_quiet_queues_drain", f"{rows} at {world.server.unix_time()}")
+        what = f"{left} {rows} at {world.server.unix_time()}"
+        broken("after_quiet_queues_drain", what)
 
 
 def after_quiet_every_file_is_read(world: Any, name: str, fid: int) -> None:

@@ -284,9 +284,7 @@ class Simulation:
             "kobold_cluster_id": CLUSTER,
             "kobold_policy": self.plan.policy,
             "kobold_ack_copies": str(self.plan.ack_copies),
-            "kobold_sweep_seen": ",".join(
-                str(n + 1) for n in range(self.plan.hosts)
-            ),
+            "kobold_sweep_seen": ",".join(str(n + 1) for n in range(self.plan.hosts)),
         }
         for name, value in settings.items():
             execute("INSERT INTO server_settings VALUES (?, ?)", (name, value))
