@@ -81,6 +81,10 @@ class DiskHarm:
         """Whether a device reads wrongly now, or did just now."""
         return self._world.clock.now < self._misread.get(devid, -1.0)
 
+    def lied(self, devid: int) -> bool:
+        """Whether a device has read wrongly."""
+        return devid in self._misread
+
     # --- what destroys
 
     def _excuse(self, why: str) -> None:

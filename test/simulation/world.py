@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -16,7 +18,7 @@ from test.simulation.adjusted import adjusted
 from test.simulation.client import DOMAIN, Client
 from test.simulation.clock import SimulatedClock
 from test.simulation.database import Server
-from test.simulation.disk import Crashed, Disk, File
+from test.simulation.disk import Crashed, Disk
 from test.simulation.faults import Nemesis
 from test.simulation.network import Network
 from test.simulation.processes import (
@@ -76,12 +78,15 @@ class Excuses:
     for what doc/architecture says is left alone, and for nothing else."""
 
     nemesis: Nemesis
+    damaged: set[tuple[int, int]]
 
-    def orphan(self, disk: Disk, path: str, fid: int, file: File) -> str:
+    def orphan(self, disk: Disk, path: str, devid: int, fid: int) -> str:
         """Why these bytes may be there, or the empty text."""
         if path in disk.resurrected:
             return "a power failure brought a deleted file back"
-        if self.nemesis.troubled(file.placed_at):
+        if (devid, fid) in self.damaged or self.nemesis.disks.lied(devid):
+            return "a copy that was found bad is forgotten, and not replaced there"
+        if self.nemesis.troubled(disk.node(path).placed_at):
             return "the answer to a copy was lost, or a tracker ended before its record"
         return ""
 
@@ -105,11 +110,13 @@ class Simulation:
         self.damaged: set[tuple[int, int]] = set()
         self.defects: list[str] = []
         self.trace: list[str] = []
+        #: Called with each line of the trace.
+        self.told: Callable[[str], object] = lambda line: None
         self._pids = 999_000_000
         self._alive: set[int] = set()
         self._seen: tuple[int, ...] = ()
         self.nemesis = Nemesis(self)
-        self.excuses = Excuses(self.nemesis)
+        self.excuses = Excuses(self.nemesis, self.damaged)
         self.clients: list[Client] = []
 
     # --- the run
@@ -117,15 +124,22 @@ class Simulation:
     def run(self) -> str:
         """Everything; returns a digest of all that happened. Raises `Broken`."""
         globalLogPublisher.addObserver(self._observe)
+        # What is left of dead processes shall not be swept up in between.
+        gc.disable()
         try:
             with adjusted(self._alive.__contains__, self.random):
                 self._run()
         finally:
+            gc.enable()
             globalLogPublisher.removeObserver(self._observe)
             for process in self.processes.values():
                 process.kill()
+        return self.digest()
+
+    def digest(self) -> str:
+        """Of all that happened so far."""
         text = "\n".join(self.trace)
-        end = f"{text}\n{self.clock.events} {self.random.random()}"
+        end = f"{text}\n{self.clock.events} {self.random.getstate()}"
         return hashlib.sha256(end.encode()).hexdigest()
 
     def _run(self) -> None:
@@ -248,7 +262,9 @@ class Simulation:
 
     def note(self, text: str) -> None:
         """A line of the trace."""
-        self.trace.append(f"{self.clock.now:9.3f} {text}")
+        line = f"{self.clock.now:9.3f} {text}"
+        self.trace.append(line)
+        self.told(line)
 
     def defect(self, text: str) -> None:
         """Something in the product that must not happen."""
