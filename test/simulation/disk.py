@@ -439,6 +439,15 @@ class Handle:
         self._enter(path, writes=True)
         self.disk.flush_names(self.disk.folder(path))
 
+    def sync_all(self, path: str) -> None:
+        """See `IDiskState`."""
+        self._enter(path, writes=True)
+        for change in self.disk.journal:
+            _apply(change)
+        self.disk.journal.clear()
+        for file in self.disk.files(path).values():
+            file.durable = bytes(file.data)
+
     def folder(self, path: str) -> FileStat:
         """See `IDiskState`."""
         self._enter(path)
