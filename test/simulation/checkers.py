@@ -71,6 +71,12 @@ def acknowledged_is_durable(world: Any, version: Version) -> None:
         )
 
 
+def requests_succeed_in_peace(world: Any, what: str, done: bool) -> None:
+    """While nothing is wrong, nothing is refused."""
+    if not done and not world.troubled():
+        broken("requests_succeed_in_peace", what)
+
+
 def a_key_is_what_was_promised(
     world: Any, key: KeyTruth, fid: int | None, since: float
 ) -> None:
@@ -248,7 +254,7 @@ def after_quiet_no_orphan_bytes(world: Any) -> None:
     """No file lies on a disk that no row knows, but for what `Excuses` says."""
     rows = set(world.server.rows("SELECT fid, devid FROM file_on"))
     for ip, disk in world.disks.items():
-        for path, file in disk.files("/docroot").items():
+        for path in disk.files("/docroot"):
             found = parse_uri(f"/{path}".encode())
             if found is None:
                 if "/.koboldfs/tmp/" in path:

@@ -53,7 +53,7 @@ class Client:
             await self._pause(self.random.random() * self.world.plan.pause_seconds)
             action = self.random.choices(
                 (self.store, self.look, self.delete, self.rename, self.list),
-                (10, 6, 3, 2, 1),
+                (10, 6, 3, 2, 2),
             )[0]
             try:
                 await action()
@@ -87,6 +87,7 @@ class Client:
         """Store a new file, over an old one if there is one."""
         name = self.random.choice(self.keys)
         code, fields = await self.ask("create_open", key=name)
+        checkers.requests_succeed_in_peace(self.world, f"open: {code}", code == "OK")
         if code != "OK":
             self.note(f"open {name}: {code}")
             return
@@ -99,8 +100,12 @@ class Client:
             status = await self.speaker.put(url, version.data)
         except (NoAnswer, NotSent):
             status = 0
-        self.note(f"put {name} fid {fid} {len(version.data)} bytes to {devid}: {status}")
-        if status not in (200, 201):
+        self.note(
+            f"put {name} fid {fid} {len(version.data)} bytes to {devid}: {status}"
+        )
+        stored = status in (200, 201)
+        checkers.requests_succeed_in_peace(self.world, f"put: {status}", stored)
+        if not stored:
             return
         await self._close(self.truth.key(name), version, devid, url)
 
@@ -130,6 +135,7 @@ class Client:
                 self.note(f"close {key.name} fid {version.fid}: OK")
                 return
             self.note(f"close {key.name} fid {version.fid}: {code}")
+            checkers.requests_succeed_in_peace(self.world, f"close: {code}", False)
             if code in UNSURE or asked:
                 return
             break

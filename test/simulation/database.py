@@ -182,7 +182,7 @@ class _Threads:
 
 @implementer(IRunner)
 class Runner:
-    """As those of the engines whose drivers block: a desk that writes, one that reads."""
+    """As those of engines whose drivers block: a desk that writes, one that reads."""
 
     dialect_name = "sqlite"
 

@@ -262,7 +262,8 @@ class Handle:
     """A process's way to the disk of its host: an `IDisk`.
 
     `dead`: the process is no more, whatever runs on in it changes nothing. `crash_in`
-    counts calls down to the one in which the process ends.
+    counts calls (of `crash_kind`, unless that is empty) down to the one in which the
+    process ends.
     """
 
     def __init__(self, disk: Disk, pid: int = 1) -> None:
@@ -271,14 +272,17 @@ class Handle:
         #: Told when the process ends inside of a call.
         self.crashed: Callable[[], object] = lambda: None
         self.crash_in = 0
+        self.crash_kind = ""
         self._open: dict[int, tuple[Any, str]] = {}
         self._fds = 2
         self._locked: set[str] = set()
 
-    def _enter(self, path: str, *, writes: bool = False) -> Faults | None:
+    def _enter(
+        self, path: str, *, writes: bool = False, kind: str = ""
+    ) -> Faults | None:
         if self.dead:
             raise Crashed
-        if self.crash_in:
+        if self.crash_in and self.crash_kind in ("", kind):
             self.crash_in -= 1
             if not self.crash_in:
                 self.crashed()
@@ -379,7 +383,7 @@ class Handle:
 
     def rename(self, old: str, new: str) -> None:
         """See `IDiskNames`."""
-        self._enter(old, writes=True)
+        self._enter(old, writes=True, kind="rename")
         source, target = self.disk.folder(dirname(old)), self.disk.folder(dirname(new))
         node = source.names.get(basename(old))
         if node is None:
@@ -422,7 +426,7 @@ class Handle:
         """See `IDiskState`. It may be that all can be flushed in one go."""
         for fd in fds:
             node, path = self._open[fd]
-            self._enter(path, writes=True)
+            self._enter(path, writes=True, kind="sync")
             node.durable = bytes(node.data)
         if everything and fds and self.disk.random.random() < 0.5:
             for change in self.disk.journal:
@@ -436,7 +440,7 @@ class Handle:
 
     def sync_folder(self, path: str) -> None:
         """See `IDiskState`."""
-        self._enter(path, writes=True)
+        self._enter(path, writes=True, kind="sync_folder")
         self.disk.flush_names(self.disk.folder(path))
 
     def sync_all(self, path: str) -> None:

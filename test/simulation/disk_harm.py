@@ -1,8 +1,8 @@
 """What goes wrong with disks in a run.
 
-A full, slow or failing disk may be any one; what destroys bytes for good (a flipped bit,
-an empty disk in the place of a full one) happens to the `unlucky` device only, and what
-it destroys is written down: a file whose last good copy it was is excused from then on.
+A full, slow or failing disk may be any one. What destroys bytes for good (a flipped
+bit, an empty disk in the place of a full one) happens to the `unlucky` device only, and
+what it destroys is written down: a file whose last good copy it was is excused then.
 """
 
 from __future__ import annotations

@@ -113,9 +113,7 @@ class Nemesis:
                 paths.append((other, one))
         self.note(f"cut {one} {('both', 'to', 'from')[which]} {len(others)} hosts")
         world.network.cut.update(paths)
-        self.mend_later(
-            random.uniform(0.5, 6.0), lambda: world.network.mend(*paths)
-        )
+        self.mend_later(random.uniform(0.5, 6.0), lambda: world.network.mend(*paths))
 
     def slow_network(self) -> None:
         """Packets get lost, and the others take long."""
@@ -169,8 +167,10 @@ class Nemesis:
         process = self.world.processes[self.random.choice(self.world.node_ips)]
         if process.dead:
             return
-        process.handle.crash_in = self.random.randint(1, 30)
-        self.note(f"{process.name} ends in call {process.handle.crash_in}")
+        kind = self.random.choice(("", "sync", "rename", "sync_folder", "sync_folder"))
+        number = self.random.randint(1, 3 if kind else 30)
+        process.handle.crash_in, process.handle.crash_kind = number, kind
+        self.note(f"{process.name} ends in call {number} {kind}".rstrip())
 
         def mend() -> None:
             process.handle.crash_in = 0

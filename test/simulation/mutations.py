@@ -162,7 +162,8 @@ def _unchecked_copies() -> list[Change]:
 
 def _offered_dead_device() -> list[Change]:
     def may_receive(self: View, devid: int, size_bytes: int = 0) -> bool:
-        return self.devices[devid].status in ("alive", "dead")
+        device = self.devices.get(devid)
+        return device is not None and device.status in ("alive", "dead")
 
     return [(View, "may_receive", may_receive)]
 
@@ -213,15 +214,15 @@ def _renamed_over() -> list[Change]:
 
 def _listed_for_ever() -> list[Change]:
     seen: set[str] = set()
-    find, list_keys = Files.find, Files.list_keys
+    delete, list_keys = Files.delete, Files.list_keys
 
     def noticed(self: Files, dmid: int, key: str) -> Any:
-        def learn(located: Any) -> Any:
-            if located is not None:
+        def learn(found: bool) -> bool:
+            if found:
                 seen.add(key)
-            return located
+            return found
 
-        return find(self, dmid, key).addCallback(learn)
+        return delete(self, dmid, key).addCallback(learn)
 
     def longer(self: Files, dmid: int, prefix: str, *arguments: Any) -> Any:
         more = {key for key in seen if key.startswith(prefix)}
@@ -229,7 +230,7 @@ def _listed_for_ever() -> list[Change]:
             lambda keys: sorted(more.union(keys))
         )
 
-    return [(Files, "find", noticed), (Files, "list_keys", longer)]
+    return [(Files, "delete", noticed), (Files, "list_keys", longer)]
 
 
 def _unreadable() -> list[Change]:
@@ -240,6 +241,13 @@ def _unreadable() -> list[Change]:
         return None
 
     return [(NodeCopies, "open", missing), (NodeCopies, "cached", uncached)]
+
+
+def _no_paths() -> list[Change]:
+    async def paths(self: Any, *arguments: Any, **words: Any) -> list[str]:
+        return []
+
+    return [(namespace.Namespace, "paths", paths)]
 
 
 def _never_answers() -> list[Change]:
@@ -318,7 +326,8 @@ MUTATIONS = (
     Mutation("a deleted file is found a while longer", (PROMISED,), _stale_find),
     Mutation("an answer is given to another request", (PROMISED,), _swapped_replies),
     Mutation("a node gives wrong bytes", (BYTES_READ,), _wrong_bytes),
-    Mutation("nothing can be read", (READ,), _unreadable),
+    Mutation("no copy is found to be readable", (READ,), _no_paths),
+    Mutation("nodes give no bytes", ("requests_succeed_in_peace",), _unreadable),
     Mutation("copies are not compared", (GOOD,), _unchecked_copies),
     Mutation(
         "a dead device is offered",

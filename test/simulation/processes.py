@@ -199,9 +199,7 @@ class NodeProcess(Process):
         servers = [(one, TRACKER_PORT) for one in world.tracker_ips]
         self.random.shuffle(servers)
         calls = TrackerCalls(reactor, servers, JOIN_SECONDS)
-        self.membership = Membership(
-            calls, self.node.folders, self._identity, reactor
-        )
+        self.membership = Membership(calls, self.node.folders, self._identity, reactor)
         self.membership.startService()
 
     def _identity(self) -> Identity:

@@ -9,8 +9,7 @@ from collections import deque
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from koboldfs.wire.escaping import format_arguments, parse_arguments
@@ -47,7 +46,7 @@ class Wire(Protocol):
         if self.waiting:
             self.waiting.popleft().callback(answer)
 
-    def connectionLost(self, reason: Failure = Failure(ConnectionDone())) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `Protocol`."""
         self.gone = True
         waiting, self.waiting = self.waiting, deque()

@@ -147,9 +147,7 @@ class End:
         due = network.clock.now + network.latency()
         if packet is not RESET:
             due = self._arrival = max(due, self._arrival)
-        network.clock.call_later(
-            None, due - network.clock.now, self._arrive, (packet,)
-        )
+        network.clock.call_later(None, due - network.clock.now, self._arrive, (packet,))
 
     def reset_other(self) -> None:
         """Tell the other end that there is no connection."""

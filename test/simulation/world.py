@@ -189,7 +189,22 @@ class Simulation:
         for number, name in enumerate(sorted(self.truth.keys)):
             reader.tracker_ip = self.tracker_ips[number % 2]
             self._read_at_last(reader, name)
+        if not self.nemesis.troubled():
+            self._store_at_last(reader)
         self.check()
+
+    def _store_at_last(self, client: Client) -> None:
+        """Also now files can be stored: to devices that are not dead."""
+        storing = Deferred.fromCoroutine(client.store())
+        until = self.clock.now + 60.0
+        while not storing.called and self.clock.step(until):
+            pass
+        if not storing.called:
+            checkers.broken("every_request_ends", "storing at the end")
+        try:
+            self._result(storing)
+        except (NoAnswer, NotSent):
+            checkers.broken("every_request_ends", "no answer at the end")
 
     def _wait_for_operator(self) -> None:
         until = self.clock.now + 60.0
