@@ -13,7 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from koboldfs.model.fid import relative_path
-from test.simulation.checkers import good_devices
+from test.simulation.checkers import NEWS_SECONDS, good_devices
 from test.simulation.clock import ProcessReactor
 from test.simulation.disk import Faults
 from test.simulation.speaking import NoAnswer, NotSent, Speaker
@@ -84,6 +84,13 @@ class DiskHarm:
     def lied(self, devid: int) -> bool:
         """Whether a device has read wrongly."""
         return devid in self._misread
+
+    def losing(self) -> bool:
+        """Whether a disk is lost, and not everybody knows that its device is dead."""
+        if self.wiped_at is None:
+            return False
+        since = self._world.dead_devices.get(self.unlucky)
+        return since is None or self._world.clock.now < since + NEWS_SECONDS
 
     # --- what destroys
 

@@ -189,7 +189,7 @@ class Simulation:
         for number, name in enumerate(sorted(self.truth.keys)):
             reader.tracker_ip = self.tracker_ips[number % 2]
             self._read_at_last(reader, name)
-        if not self.nemesis.troubled():
+        if not self.troubled():
             self._store_at_last(reader)
         self.check()
 
@@ -272,8 +272,8 @@ class Simulation:
         return self.clock.now > since and not self.nemesis.troubled()
 
     def troubled(self) -> bool:
-        """Whether a store may be answered with fewer copies than promised."""
-        return self.nemesis.troubled()
+        """Whether a store may be refused, or answered with fewer copies than promised."""
+        return self.nemesis.troubled() or self.nemesis.disks.losing()
 
     def note(self, text: str) -> None:
         """A line of the trace."""
