@@ -23,7 +23,6 @@ from koboldfs.model.entities import ReplicationDone
 from koboldfs.model.view import View
 from koboldfs.storage import batch, devices, pull
 from koboldfs.storage.copies import Copies as NodeCopies
-from koboldfs.storage.devices import DeviceFolders
 from koboldfs.storage.temporary import TemporaryFile
 from koboldfs.storage.upload import Upload
 from koboldfs.store.files import Files
@@ -293,16 +292,6 @@ def _not_reaped() -> list[Change]:
     return [(Reaper, "__call__", _idle)]
 
 
-def _not_flushed_at_the_start() -> list[Change]:
-    prepare = DeviceFolders._prepare
-
-    def unflushed(self: DeviceFolders, device: Any) -> None:
-        with patch.object(self.disk, "sync_all", _nothing):
-            prepare(self, device)
-
-    return [(DeviceFolders, "_prepare", unflushed)]
-
-
 DURABLE, SAFE = "acknowledged_is_durable", "acknowledged_files_are_safe"
 BYTES, ROWS = "after_quiet_no_orphan_bytes", "after_quiet_no_orphan_rows"
 GOOD, POLICY = "after_quiet_copies_are_good", "after_quiet_policy_is_satisfied"
@@ -312,11 +301,6 @@ PROMISED, BYTES_READ = "a_key_is_what_was_promised", "reads_give_the_bytes"
 MUTATIONS = (
     Mutation("a file is answered before it is flushed", (DURABLE,), _no_file_flush),
     Mutation("a file's name is not flushed", (DURABLE, SAFE), _no_name_flush),
-    Mutation(
-        "what a killed process left unflushed is taken for durable",
-        (GOOD, DURABLE, SAFE),
-        _not_flushed_at_the_start,
-    ),
     Mutation("a close is answered before it is recorded", (DURABLE,), _early_answer),
     Mutation("a store makes one copy only", (DURABLE,), _too_few_copies),
     Mutation("copies are recorded that were not made", (DURABLE, GOOD), _bad_promise),

@@ -272,7 +272,7 @@ class Simulation:
         return self.clock.now > since and not self.nemesis.troubled()
 
     def troubled(self) -> bool:
-        """Whether a store may be refused, or answered with fewer copies than promised."""
+        """Whether a store may be refused, or be answered with too few copies."""
         return self.nemesis.troubled() or self.nemesis.disks.losing()
 
     def note(self, text: str) -> None:
