@@ -45,7 +45,7 @@ TRACKER_PORT, NATIVE_PORT, HTTP_PORT, SIDE_PORT = 7001, 7003, 7500, 7501
 DOCROOT, DATA = "/docroot", "/data"
 #: How often an idle job looks for work (seconds): seldom, for the sake of speed.
 IDLE_SECONDS = {"replicate": 1.0, "delete": 1.0}
-OTHER_IDLE_SECONDS = 2.4
+OTHER_IDLE_SECONDS = 1.2
 JOIN_SECONDS = 5.0
 
 

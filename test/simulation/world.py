@@ -34,12 +34,12 @@ from test.simulation.truth import Truth
 
 CLUSTER = "c" * 32
 #: Until all are up, and how long the clients may take in all (simulated seconds).
-BOOT_SECONDS = 0.6
+BOOT_SECONDS = 0.4
 LIFE_SECONDS = 400.0
 #: After the last fault: until connections have noticed; and how often the database's
 #: clock is put ahead, by how much, with how much time after it.
-CALM_SECONDS = 3.0
-ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 32, 2.6, 90_000
+CALM_SECONDS = 1.5
+ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 60, 1.4, 90_000
 
 
 @frozen
@@ -60,7 +60,7 @@ class Plan:
         return cls(
             hosts=3,
             clients=2,
-            operations=random.randint(2, 7),
+            operations=random.randint(2, 5),
             pause_seconds=random.choice((0.1, 0.8)),
             policy=random.choice(("AllHosts()", "MultipleHosts()")),
             ack_copies=random.choice((1, 2, 2, 2)),
