@@ -14,7 +14,7 @@ from test.simulation.truth import KeyTruth, Possible, Version
 
 #: A tracker knows of a dead device at the latest so long after that was said, if it
 #: can ask the database (seconds).
-NEWS_SECONDS = 6.0
+NEWS_SECONDS = 8.0
 #: A store that had seen its copies is answered so long after at the latest (seconds).
 WIPED_SECONDS = 15.0
 

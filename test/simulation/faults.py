@@ -21,7 +21,8 @@ class Nemesis:
         self._mending: dict[int, tuple[Any, Callable[[], None]]] = {}
         self._number = 0
         self._troubles: list[tuple[float, float]] = []
-        self._ended = False
+        #: When all was mended for good.
+        self.ended_at: float | None = None
         self.disks = DiskHarm(self)
 
     def begin(self) -> None:
@@ -33,7 +34,7 @@ class Nemesis:
         return self.world.clock.call_later(None, seconds, work, args)
 
     def _strike(self) -> None:
-        if self._ended or not self._left:
+        if self.ended_at is not None or not self._left:
             return
         self._left -= 1
         harm = self.random.choice(self.kinds())
@@ -81,7 +82,7 @@ class Nemesis:
 
     def end(self) -> None:
         """Nothing goes wrong any more, and all is mended."""
-        self._ended = True
+        self.ended_at = self.world.clock.now
         for number in list(self._mending):
             call, _ = self._mending[number]
             call.cancel()

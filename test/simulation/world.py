@@ -189,8 +189,9 @@ class Simulation:
         for number, name in enumerate(sorted(self.truth.keys)):
             reader.tracker_ip = self.tracker_ips[number % 2]
             self._read_at_last(reader, name)
-        if not self.troubled():
-            self._store_at_last(reader)
+        if self.dead_devices:
+            self.clock.run(checkers.NEWS_SECONDS)
+        self._store_at_last(reader)
         self.check()
 
     def _store_at_last(self, client: Client) -> None:
@@ -269,6 +270,9 @@ class Simulation:
 
     def knows_since(self, since: float) -> bool:
         """Whether every tracker knows what it could have asked the database then."""
+        ended_at = self.nemesis.ended_at
+        if ended_at is not None:
+            return self.clock.now > max(since, ended_at + checkers.NEWS_SECONDS)
         return self.clock.now > since and not self.nemesis.troubled()
 
     def troubled(self) -> bool:
