@@ -232,7 +232,10 @@ def after_quiet_policy_is_satisfied(world: Any) -> None:
         devids = [devid for (devid,) in rows]
         on = {hosts[devid] for devid in devids if devid not in world.dead_devices}
         excused = world.truth.versions[fid].excused
-        if len(on) < wanted and not excused:
+        # A tracker that does not know a host's new device yet may call a file content
+        # that another one has just queued for it (doc/reliability).
+        replaced = max(hosts) > world.plan.hosts and len(on) == wanted - 1 > 1
+        if len(on) < wanted and not (excused or replaced):
             what = f"{name}, fid {fid}, on devices {devids}: {wanted} wanted"
             broken("after_quiet_policy_is_satisfied", what)
 

@@ -165,6 +165,9 @@ class Client:
         fids = {_fid(url) for url in urls}
         self.note(f"look {name}: {sorted(fids)}")
         if len(fids) != 1:
+            certain = key.certain.version if key.certain is not None else None
+            if not urls and certain is not None and certain.excused:
+                return certain.fid
             if not must:
                 return None
             checkers.broken("after_quiet_every_file_is_read", f"{name}: {urls}")
