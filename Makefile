@@ -3,6 +3,7 @@
 #   make bench ARGS=growth SCALE=10000000
 #   make fuzz [INPUTS=1000000] [ARGS='http-door --seed 7']
 #   make torture [ARGS='kills --kills 1000 --seed 7']
+#   make simulate [SEEDS=20000] [FIRST=1] [ARGS='--replay 7']
 # Another interpreter: make PYTHON=python3.12 test
 
 PYTHON = python3
@@ -10,13 +11,15 @@ VENV = .venv
 ARGS =
 SCALE =
 INPUTS = 100000
+SEEDS = 20000
+FIRST = 1
 
 # Everything below names paths relative to this folder, which may have blanks in its name.
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find koboldfs twisted -name '*.py')
 
-.PHONY: help run test fuzz torture lint bench doc coverage clean
+.PHONY: help run test fuzz simulate torture lint bench doc coverage clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,6 +36,9 @@ fuzz: $(VENV)/.installed $(VENV)/.test-extra
 
 torture: $(VENV)/.installed $(VENV)/.test-extra
 	@$(BIN)/python -W error -m test.torture $(ARGS)
+
+simulate: $(VENV)/.installed $(VENV)/.test-extra
+	@$(BIN)/python -W error -m test.simulation --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 lint: $(VENV)/.installed $(VENV)/.lint-extra
 	$(BIN)/ruff check koboldfs twisted test bench

@@ -97,30 +97,28 @@ class Sweep:
         view = self._live.view
         if not view.hosts or not _uses_all_hosts(view):
             return False
-        now = _numbers(
-            {d.hostid for d in view.devices.values() if view.wants_files(d.devid)}
-        )
+        now = {d.devid for d in view.devices.values() if view.wants_files(d.devid)}
         if not now:
             return False
         goal = view.settings.get(SWEEP_GOAL)
         if goal is None:
             return await self._begin(view, now)
-        if not set(_hosts_of(goal).split(",")) >= set(now.split(",")):
+        if _has_new_host(view, now, _numbers(_devids_of(goal))):
             # One more host came while sweeping: begin again, for all of them.
             return await self._begin(view, now)
         return await self._go_on(view, goal)
 
-    async def _begin(self, view: View, now: str) -> bool:
-        seen = view.settings.get(SWEEP_SEEN)
-        if seen == now:
+    async def _begin(self, view: View, now: set[int]) -> bool:
+        seen, words = view.settings.get(SWEEP_SEEN), _words(now)
+        if seen == words:
             return False
-        if seen is not None and set(now.split(",")) <= set(seen.split(",")):
-            # Hosts went away: no file needs a copy more because of that.
-            await self._topology.set_setting(SWEEP_SEEN, now)
+        if seen is not None and not _has_new_host(view, now, _numbers(seen)):
+            # Hosts went away, or got another disk: no file needs a copy more for that.
+            await self._topology.set_setting(SWEEP_SEEN, words)
         else:
             name = f"{self._random.getrandbits(64):016x}"
-            await self._topology.set_setting(SWEEP_GOAL, f"{now} {name}")
-            self.log.info("looking for files to copy to hosts {hosts}", hosts=now)
+            await self._topology.set_setting(SWEEP_GOAL, f"{words} {name}")
+            self.log.info("looking for files to copy to devices {devids}", devids=words)
         await self._live.refresh()
         return True
 
@@ -146,18 +144,26 @@ class Sweep:
             return True
         # In this order: whatever is cut short here only makes a sweep begin again.
         await self._topology.set_setting(SWEEP_FID, None)
-        await self._topology.set_setting(SWEEP_SEEN, _hosts_of(goal))
+        await self._topology.set_setting(SWEEP_SEEN, _devids_of(goal))
         await self._topology.set_setting(SWEEP_GOAL, None)
         await self._live.refresh()
         self.log.info(
-            "every file was looked at for hosts {hosts}", hosts=_hosts_of(goal)
+            "every file was looked at for devices {devids}", devids=_devids_of(goal)
         )
         return True
 
 
-def _hosts_of(goal: str) -> str:
-    """A goal is the hosts and, so that no two are alike, a name."""
+def _devids_of(goal: str) -> str:
+    """A goal is the devices and, so that no two are alike, a name."""
     return goal.partition(" ")[0]
+
+
+def _has_new_host(view: View, now: set[int], seen: set[int]) -> bool:
+    """Whether a host has devices now, and none of those that were seen. That may be a
+    host whose lost disk was replaced: files that were stored in between, when it had
+    none, are not on it, and nothing else queues them."""
+    hosts = {view.devices[devid].hostid for devid in now}
+    return not hosts <= {view.devices[devid].hostid for devid in now & seen}
 
 
 def _position(text: str | None, goal: str) -> int:
@@ -167,8 +173,12 @@ def _position(text: str | None, goal: str) -> int:
     return int(fid) if of == goal and fid.isdecimal() else 0
 
 
-def _numbers(hostids: set[int]) -> str:
-    return ",".join(map(str, sorted(hostids)))
+def _words(devids: set[int]) -> str:
+    return ",".join(map(str, sorted(devids)))
+
+
+def _numbers(words: str) -> set[int]:
+    return {int(word) for word in words.split(",") if word.isdecimal()}
 
 
 def _uses_all_hosts(view: View) -> bool:

@@ -361,8 +361,8 @@ class DeviceFolders:
     def inspect(self, device: Device) -> tuple[str, Marker | None, FileStat | None]:
         """Why the device cannot be served (empty: it can), its marker and folder.
 
-        When it can be served and could not before, abandoned temporary files are
-        removed first.
+        When it can be served and could not before, what is on it is flushed and
+        abandoned temporary files are removed first.
         """
         try:
             folder = self.disk.folder(device.path)
@@ -373,7 +373,10 @@ class DeviceFolders:
         except OSError as error:
             return str(fault(error, "its folder cannot be read")), None, None
         if not trouble and device.trouble:
-            self._prepare(device)
+            try:
+                self._prepare(device)
+            except OSError as error:
+                return str(fault(error, "it cannot be flushed")), None, None
         return trouble, marker, folder
 
     def still_there(self, device: Device) -> bool:
@@ -442,6 +445,9 @@ class DeviceFolders:
         return (marker.cluster, marker.host) == (self.cluster, self.host_name)
 
     def _prepare(self, device: Device) -> None:
+        # Whoever had the device before us may have been killed before it flushed a
+        # name: what we find there, and tell that it is there, must be there for good.
+        self.disk.sync_all(device.path)
         # Made here and never on the way of an upload: on a mount point whose disk is
         # gone there is then nowhere to write.
         for name in (OWN_FOLDER, TEMPORARY_FOLDER):

@@ -126,6 +126,10 @@ class IDiskState(Interface):
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
 
+    def sync_all(path: str) -> None:
+        """Put everything on the file system of a folder on stable storage, whoever
+        wrote it; names included."""
+
     def lock_folder(path: str, *, wait: bool = True) -> int | None:
         """Have a folder for oneself, among all processes of the machine that ask so,
         until the descriptor is closed; None if somebody else has it and that is not to
@@ -235,6 +239,14 @@ class LocalDisk:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def sync_all(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not self.sync([fd], everything=True):
+                os.sync()
         finally:
             os.close(fd)
 

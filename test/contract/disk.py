@@ -35,6 +35,12 @@ class DiskContract:
         self.disk.make_folder(f"{self.root}/.koboldfs")
         self.disk.make_folder(f"{self.root}/{TEMPORARY_FOLDER}")
 
+    def test_sync_all(self) -> None:
+        """All of a file system can be flushed; of a folder that is there."""
+        self.prepare()
+        self.disk.sync_all(self.root)
+        self.assertRaises(FileNotFoundError, self.disk.sync_all, f"{self.root}/none")
+
     def content(self, relative: str) -> bytes | None:
         """The bytes of a file, or None."""
         try:

@@ -61,6 +61,14 @@ class RealDisk(DiskContract, SynchronousTestCase):
         self.disk._syncfs = None
         self.test_batch()
 
+    def test_sync_all_without_syncfs(self) -> None:
+        """Then all of this machine is."""
+        self.disk._syncfs = None
+        flushed: list[str] = []
+        self.patch(os, "sync", lambda: flushed.append("all"))
+        self.disk.sync_all(self.root)
+        self.assertEqual(flushed, ["all"])
+
     def test_failed_syncfs(self) -> None:
         """A flush for all that fails is an error, also when it gives no reason."""
         self.prepare()

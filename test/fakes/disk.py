@@ -252,6 +252,11 @@ class MemoryDisk:
         folder = self._folder(path)
         folder.durable = dict(folder.names)
 
+    def sync_all(self, path: str) -> None:
+        """See `IDiskState`."""
+        self._called("sync_all")
+        self._keep(self._folder(path))
+
     def folder(self, path: str) -> FileStat:
         """See `IDiskState`. `devices` says which folders are mount points."""
         self._called("folder")

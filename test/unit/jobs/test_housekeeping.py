@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
+from attrs import evolve
+
 from koboldfs.errors import DatabaseAway
 from koboldfs.jobs import housekeeping
 from koboldfs.jobs.housekeeping import (
@@ -166,7 +168,7 @@ class Sweeping(SweepCase):
         self.world.file(6, [10, 20])
         self.run_until_idle()
         self.assertEqual(self.queued(), {5})
-        self.assertEqual(self.setting(SWEEP_SEEN), "1,2")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,20")
         self.assertIsNone(self.setting(SWEEP_GOAL))
         self.assertIsNone(self.setting(SWEEP_FID))
 
@@ -186,7 +188,7 @@ class Sweeping(SweepCase):
         self.world.file(8, [10, 20, 30])
         self.run_until_idle()
         self.assertEqual(self.queued(), set(range(1, 8)))
-        self.assertEqual(self.setting(SWEEP_SEEN), "1,2,3")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,20,30")
 
     def test_host_away(self) -> None:
         """Also when it has gone away again meanwhile: the queue waits for it."""
@@ -197,6 +199,29 @@ class Sweeping(SweepCase):
         self.world.look()
         self.run_until_idle()
         self.assertEqual(self.queued(), {1})
+
+    def test_disk_replaced(self) -> None:
+        """A host that got another device for its only one is as good as a new host."""
+        self.run_until_idle()
+        tables = self.world.tables
+        tables.devices[20] = evolve(tables.devices[20], status="dead")
+        self.world.file(1, [10])
+        tables.devices[21] = evolve(tables.devices[20], devid=21, status="alive")
+        self.world.look()
+        self.run_until_idle()
+        self.assertEqual(self.queued(), {1})
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,21")
+
+    def test_disk_added(self) -> None:
+        """One more device of a host that has some is not swept for."""
+        self.run_until_idle()
+        tables = self.world.tables
+        tables.devices[21] = evolve(tables.devices[20], devid=21)
+        self.world.file(1, [10])
+        self.world.look()
+        self.run_until_idle()
+        self.assertEqual(self.queued(), set())
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,20,21")
 
     def test_only_files_that_want_it(self) -> None:
         """Files whose class is content without that host are left alone."""
@@ -235,7 +260,7 @@ class Sweeping(SweepCase):
         self.new_host(4)
         self.run_until_idle()
         self.assertEqual(self.queued(), set(range(1, 6)))
-        self.assertEqual(self.setting(SWEEP_SEEN), "1,2,3,4")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,20,30,40")
 
     def test_host_leaves_while_sweeping(self) -> None:
         """A host that leaves does not make it begin again."""
@@ -249,7 +274,7 @@ class Sweeping(SweepCase):
         self.world.store.calls.clear()
         self.run_until_idle()
         self.assertEqual([call[0] for call in self.world.called("list_files")], [2, 3])
-        self.assertEqual(self.setting(SWEEP_SEEN), "1,3")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,30")
 
     def test_host_gone(self) -> None:
         """When a host goes no file needs a copy more; when it is back they may."""
@@ -259,7 +284,7 @@ class Sweeping(SweepCase):
         self.world.store.calls.clear()
         self.run_until_idle()
         self.assertEqual(self.world.called("list_files"), [])
-        self.assertEqual(self.setting(SWEEP_SEEN), "1")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10")
         self.set_host(2, "alive")
         self.run_until_idle()
         self.assertEqual(self.queued(), {1})
@@ -270,7 +295,7 @@ class Sweeping(SweepCase):
         for hostid in (1, 2):
             self.set_host(hostid, "readonly")
         self.assertEqual(self.run_until_idle(), 0)
-        self.assertEqual(self.setting(SWEEP_SEEN), "1,2")
+        self.assertEqual(self.setting(SWEEP_SEEN), "10,20")
 
     def test_empty_cluster(self) -> None:
         """Without hosts, or before the first picture, there is nothing to do."""
@@ -313,7 +338,7 @@ class Sweeping(SweepCase):
         self.world.tables.to_replicate.clear()
         self.run_now(other())
         written = self.setting(SWEEP_FID) or ""
-        self.assertTrue(written.startswith("4 1,2,3 "), written)
+        self.assertTrue(written.startswith("4 10,20,30 "), written)
         self.world.tables.to_replicate.clear()
         self.run_until_idle()
         self.assertEqual(self.queued(), set(range(1, 6)))

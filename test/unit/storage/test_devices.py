@@ -141,6 +141,27 @@ class Alone(FoldersCase):
 class Claims(FoldersCase):
     """`claim`, `release` and what is remembered."""
 
+    def test_flushed_at_the_start(self) -> None:
+        """What a process that was killed left unflushed is flushed before it is served:
+        whoever asks is told that it is there."""
+        self.disk.make_folder(f"{DEV1}/0")
+        self.disk.close(self.disk.create(f"{DEV1}/0/late.fid"))
+        self.restart()
+        self.disk.crash()
+        self.assertIn("0/late.fid", self.disk.files(DEV1))
+
+    def test_cannot_be_flushed(self) -> None:
+        """A disk that does not take what was left unflushed is not served."""
+        faulty = FaultyDisk(self.disk)
+        faulty.arm(1, only=("sync_all",), lasting=True)
+        self.folders.disk = faulty
+        self.folders._devices[1].trouble = "not looked at yet"
+        self.look()
+        self.assertEqual(self.served(), [])
+        faulty.disarm()
+        self.look()
+        self.assertEqual(self.served(), [1])
+
     def test_claim_marks(self) -> None:
         """A folder is made or marked, remembered, and can be claimed again."""
         for devid in (1, 5):

@@ -1,0 +1,1 @@
+"""The whole cluster in one process: seeded, under a clock, with faults."""

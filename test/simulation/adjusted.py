@@ -1,0 +1,50 @@
+"""What of the product looks at this machine, and must not in a simulation.
+
+Names of temporary files say which process made them; a disk's load is read from /proc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from random import Random
+from typing import Any
+from unittest.mock import patch
+from uuid import UUID
+
+from koboldfs.cluster import live
+from koboldfs.jobs import housekeeping
+from koboldfs.storage import disk, temporary, usage
+
+#: The simulated process whose work on a disk is being done.
+current_pid = 1
+#: Hosts are looked at less often, which makes runs quicker.
+SURVEY_SECONDS = 4.0
+#: As is, for the same reason, the patience with devices that were declared dead.
+GRACE_SECONDS = 3.0
+
+
+@contextmanager
+def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
+    """As long as it lasts: process numbers are simulated (`alive` says which there
+    are), and so is what the system knows of disks."""
+
+    def process_start(pid: int) -> str | None:
+        return "1" if alive(pid) else None
+
+    def new_name() -> UUID:
+        return UUID(int=random.getrandbits(128), version=4)
+
+    changes: list[tuple[Any, str, Any]] = [
+        (temporary, "_prefix", lambda pid: f"{current_pid}-1"),
+        (temporary, "process_start", process_start),
+        (usage, "busy_ms", lambda device: None),
+        (usage, "_device_name", lambda device: None),
+        (disk, "uuid4", new_name),
+        (live, "SURVEY_SECONDS", SURVEY_SECONDS),
+        (housekeeping, "GRACE_SECONDS", GRACE_SECONDS),
+    ]
+    with ExitStack() as stack:
+        for room, name, value in changes:
+            stack.enter_context(patch.object(room, name, value))
+        yield

@@ -1,0 +1,296 @@
+"""What must be true of a simulated cluster, whatever happens to it.
+
+Each rule is a function that raises `Broken`; which of them can fail is shown by
+`test_mutations`. Those that begin with ``after_quiet`` are looked at when all faults
+are mended and the cluster had time to put itself in order, the others at every step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from koboldfs.model.fid import parse_uri, relative_path
+from test.simulation.truth import KeyTruth, Possible, Version
+
+#: A tracker knows of a dead device at the latest so long after that was said, if it
+#: can ask the database (seconds).
+NEWS_SECONDS = 8.0
+#: A store that had seen its copies is answered so long after at the latest (seconds).
+WIPED_SECONDS = 15.0
+
+
+class Broken(AssertionError):
+    """A rule is broken; `rule` is its name."""
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+def broken(rule: str, what: str) -> None:
+    """Say so."""
+    raise Broken(rule, what)
+
+
+# --- at every answer
+
+
+def fids_are_handed_out_once(world: Any, fid: int) -> None:
+    """No two uploads have the same fid."""
+    if fid in world.truth.versions:
+        broken("fids_are_handed_out_once", f"fid {fid} again")
+
+
+def no_url_for_a_dead_device(world: Any, urls: list[str]) -> None:
+    """Nobody is sent to a device that was declared dead, once that is known."""
+    for url in urls:
+        found = parse_uri(url.partition(":7500")[2].encode())
+        if found is None:
+            broken("no_url_for_a_dead_device", url)
+            continue
+        since = world.dead_devices.get(found[0])
+        if since is not None and world.knows_since(since + NEWS_SECONDS):
+            broken("no_url_for_a_dead_device", f"{url} since {since:.3f}")
+
+
+def acknowledged_is_durable(world: Any, version: Version) -> None:
+    """What is acknowledged lies flushed where the database says, and on as many hosts
+    as are promised while nothing is wrong."""
+    version.copies = len(good_devices(world, version))
+    if not version.copies:
+        wiped_at = world.nemesis.disks.wiped_at
+        if wiped_at is not None and world.clock.now < wiped_at + WIPED_SECONDS:
+            version.excused = "the disk was lost while the file was stored on it"
+            return
+        broken("acknowledged_is_durable", f"fid {version.fid} is nowhere")
+    promised = min(world.plan.ack_copies, world.plan.wanted_copies(world.plan.hosts))
+    if version.copies < promised and not world.troubled():
+        broken(
+            "acknowledged_is_durable",
+            f"fid {version.fid} is on {version.copies} hosts of {promised}",
+        )
+
+
+def requests_succeed_in_peace(world: Any, what: str, done: bool) -> None:
+    """While nothing is wrong, nothing is refused."""
+    if not done and not world.troubled():
+        broken("requests_succeed_in_peace", what)
+
+
+def a_key_is_what_was_promised(
+    world: Any, key: KeyTruth, fid: int | None, since: float
+) -> None:
+    """A key is found to be what it was at some time since the question; so nothing
+    deleted or replaced is found after the answer, and no answer is another's."""
+    if not world.truth.may_be(key, fid, since):
+        states = [
+            (one.version.fid if one.version else None, one.since, one.until)
+            for one in key.states
+        ]
+        broken(
+            "a_key_is_what_was_promised", f"{key.name} is {fid}, and not of {states}"
+        )
+
+
+def renames_do_not_overwrite(world: Any, free: Possible) -> None:
+    """A key that is in use is not given to another file."""
+    if free.version is not None:
+        broken("renames_do_not_overwrite", f"fid {free.version.fid} is replaced")
+
+
+def lists_are_true(world: Any, name: str, listed: bool, since: float) -> None:
+    """A key is listed if, and only if, it was there at some time since."""
+    key = world.truth.key(name)
+    possible = [one for one in key.states if one.until >= since]
+    there = any(one.version is not None for one in possible) or key.wild
+    absent = any(one.version is None for one in possible) or key.wild
+    if not (there if listed else absent):
+        broken("lists_are_true", f"{name}, listed: {listed}")
+
+
+def reads_give_the_bytes(world: Any, url: str, fid: int, body: bytes) -> None:
+    """Whoever reads gets the bytes that were stored; other bytes only from a copy that
+    the simulation itself has damaged."""
+    version = world.truth.versions.get(fid)
+    if version is None:
+        broken("reads_give_the_bytes", f"{url}: nobody stored that")
+        return
+    found = parse_uri(url.partition(":7500")[2].encode())
+    assert found is not None
+    if body != version.data and not world.is_damaged(found[0], fid):
+        broken("reads_give_the_bytes", f"{url}: {body[:40]!r}")
+
+
+# --- at every step
+
+
+def good_devices(world: Any, version: Version) -> list[int]:
+    """Where the database says that a file is, and it is, flushed, whole and right."""
+    found = []
+    for (devid,) in world.server.rows(
+        "SELECT devid FROM file_on WHERE fid = ?", version.fid
+    ):
+        disk = world.disks.get(world.ip_of_device(devid))
+        path = f"/docroot/dev{devid}/{relative_path(version.fid)}"
+        if disk is not None and disk.durable_bytes(path) == version.data:
+            found.append(devid)
+    return found
+
+
+def acknowledged_files_are_safe(world: Any) -> None:
+    """Every acknowledged file is recorded, and has a good copy, durably, unless the
+    simulation has destroyed them all."""
+    recorded = dict(world.server.rows("SELECT dkey, fid FROM file"))
+    for name, key in world.truth.keys.items():
+        state = key.certain
+        if state is None:
+            continue
+        if state.version is None:
+            if name in recorded:
+                broken("acknowledged_files_are_safe", f"{name} is back")
+            continue
+        version = state.version
+        if recorded.get(name) != version.fid:
+            what = f"{name} is {recorded.get(name)}, not {version.fid}"
+            broken("acknowledged_files_are_safe", what)
+        if not version.excused and not good_devices(world, version):
+            what = f"{name}, fid {version.fid}, has no good copy left"
+            broken("acknowledged_files_are_safe", what)
+
+
+def nothing_fails_inside(world: Any) -> None:
+    """No process logs a defect of its own."""
+    if world.defects:
+        broken("nothing_fails_inside", world.defects[0])
+
+
+# --- when all is quiet
+
+#: Tables that are empty then.
+QUEUES = (
+    "tempfile",
+    "file_to_delete",
+    "file_to_delete2",
+    "file_to_delete_later",
+    "file_to_replicate",
+    "file_to_queue",
+)
+
+
+def waiting(world: Any) -> dict[str, int]:
+    """The queues that are not empty."""
+    found = {}
+    versions = world.truth.versions
+    for table in QUEUES:
+        rows = world.server.rows(f"SELECT fid FROM {table}")
+        # Of a file whose copies are all lost there is nothing to copy from, for ever.
+        if table == "file_to_replicate":
+            rows = [one for one in rows if not versions[one[0]].excused]
+        if rows:
+            found[table] = len(rows)
+    for devid in world.dead_devices:
+        sql = "SELECT count(*) FROM file_on WHERE devid = ?"
+        count = world.server.rows(sql, devid)[0][0]
+        if count:
+            found[f"copies on the dead device {devid}"] = count
+    seen = "SELECT value FROM server_settings WHERE field = 'kobold_sweep_seen'"
+    living = "SELECT devid FROM device WHERE status = 'alive' ORDER BY devid"
+    devids = ",".join(str(devid) for (devid,) in world.server.rows(living))
+    if world.plan.policy == "AllHosts()" and world.server.rows(seen) != [(devids,)]:
+        found["devices that were not swept for"] = 1
+    return found
+
+
+def after_quiet_queues_drain(world: Any) -> None:
+    """Nothing waits."""
+    left = waiting(world)
+    if left:
+        rows = {
+            table: world.server.rows(f"SELECT * FROM {table} LIMIT 3")
+            for table in left
+            if table in QUEUES
+        }
+        what = f"{left} {rows} at {world.server.unix_time()}"
+        broken("after_quiet_queues_drain", what)
+
+
+def after_quiet_every_file_is_read(world: Any, name: str, fid: int) -> None:
+    """Called for a file that could not be read: that is so only where all its copies
+    were destroyed."""
+    version = world.truth.versions.get(fid)
+    if version is None or not version.excused:
+        broken("after_quiet_every_file_is_read", f"{name}, fid {fid}")
+
+
+def after_quiet_policy_is_satisfied(world: Any) -> None:
+    """Every file has as many copies as its policy wants, on different hosts."""
+    hosts = dict(world.server.rows("SELECT devid, hostid FROM device"))
+    living = {hosts[devid] for devid in hosts if devid not in world.dead_devices}
+    wanted = world.plan.wanted_copies(len(living))
+    for name, fid in world.server.rows("SELECT dkey, fid FROM file"):
+        rows = world.server.rows("SELECT devid FROM file_on WHERE fid = ?", fid)
+        devids = [devid for (devid,) in rows]
+        on = {hosts[devid] for devid in devids if devid not in world.dead_devices}
+        excused = world.truth.versions[fid].excused
+        # A tracker that does not know a host's new device yet may call a file content
+        # that another one has just queued for it (doc/reliability).
+        replaced = max(hosts) > world.plan.hosts and len(on) == wanted - 1 > 1
+        if len(on) < wanted and not (excused or replaced):
+            what = f"{name}, fid {fid}, on devices {devids}: {wanted} wanted"
+            broken("after_quiet_policy_is_satisfied", what)
+
+
+def after_quiet_copies_are_good(world: Any) -> None:
+    """What a row says is there is there, with the bytes that were stored; a bad copy
+    is one that the simulation has damaged, and no copy of it."""
+    for fid, devid in world.server.rows("SELECT fid, devid FROM file_on"):
+        version = world.truth.versions.get(fid)
+        if version is None or version.excused or world.is_damaged(devid, fid):
+            continue
+        disk = world.disks[world.ip_of_device(devid)]
+        path = f"/docroot/dev{devid}/{relative_path(fid)}"
+        if disk.durable_bytes(path) != version.data:
+            broken("after_quiet_copies_are_good", f"fid {fid} on device {devid}")
+
+
+def after_quiet_no_orphan_bytes(world: Any) -> None:
+    """No file lies on a disk that no row knows, but for what `Excuses` says."""
+    rows = set(world.server.rows("SELECT fid, devid FROM file_on"))
+    for ip, disk in world.disks.items():
+        for path in disk.files("/docroot"):
+            found = parse_uri(f"/{path}".encode())
+            if found is None:
+                if "/.koboldfs/tmp/" in path:
+                    broken("after_quiet_no_orphan_bytes", f"{ip}: {path}")
+                continue
+            devid, fid = found
+            if (fid, devid) in rows or devid in world.dead_devices:
+                continue
+            if not world.excuses.orphan(disk, f"/docroot/{path}", devid, fid):
+                broken("after_quiet_no_orphan_bytes", f"fid {fid} on device {devid}")
+
+
+def after_quiet_no_orphan_rows(world: Any) -> None:
+    """No row speaks of a file that is not there."""
+    for table in ("file_on", "checksum", "kobold_checksum"):
+        rows = world.server.rows(
+            f"SELECT fid FROM {table} WHERE fid NOT IN (SELECT fid FROM file)"
+        )
+        if rows:
+            broken("after_quiet_no_orphan_rows", f"{table}: fid {rows[0][0]}")
+    for fid, count in world.server.rows("SELECT fid, devcount FROM file"):
+        rows = world.server.rows("SELECT count(*) FROM file_on WHERE fid = ?", fid)
+        if rows[0][0] != count:
+            what = f"fid {fid}: devcount {count} and {rows[0][0]} rows"
+            broken("after_quiet_no_orphan_rows", what)
+
+
+#: What is looked at at every step, and at the end.
+EVERY_STEP = (acknowledged_files_are_safe, nothing_fails_inside)
+AFTER_QUIET = (
+    after_quiet_queues_drain,
+    after_quiet_policy_is_satisfied,
+    after_quiet_copies_are_good,
+    after_quiet_no_orphan_rows,
+    after_quiet_no_orphan_bytes,
+)

@@ -1,0 +1,342 @@
+"""One run: a cluster, its clients and its misfortune, all drawn from one seed."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
+
+from koboldfs.storage.disk import Marker
+from test.simulation import checkers
+from test.simulation.adjusted import adjusted
+from test.simulation.client import DOMAIN, Client
+from test.simulation.clock import SimulatedClock
+from test.simulation.database import Server
+from test.simulation.disk import Crashed, Disk
+from test.simulation.faults import Nemesis
+from test.simulation.network import Network
+from test.simulation.processes import (
+    DATA,
+    DOCROOT,
+    HTTP_PORT,
+    NodeProcess,
+    Process,
+    TrackerProcess,
+)
+from test.simulation.speaking import NoAnswer, NotSent
+from test.simulation.truth import Truth
+
+CLUSTER = "c" * 32
+#: Until all are up, and how long the clients may take in all (simulated seconds).
+BOOT_SECONDS = 0.4
+LIFE_SECONDS = 400.0
+#: After the last fault: until connections have noticed; and how often the database's
+#: clock is put ahead, by how much, with how much time after it.
+CALM_SECONDS = 1.5
+ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 60, 1.4, 90_000
+
+
+@frozen
+class Plan:
+    """What a seed decides before anything happens."""
+
+    hosts: int
+    clients: int
+    operations: int
+    pause_seconds: float
+    policy: str
+    ack_copies: int
+    faults: int
+
+    @classmethod
+    def drawn(cls, random: Random) -> Plan:
+        """One by chance."""
+        return cls(
+            hosts=3,
+            clients=2,
+            operations=random.randint(2, 5),
+            pause_seconds=random.choice((0.1, 0.8)),
+            policy=random.choice(("AllHosts()", "MultipleHosts()")),
+            ack_copies=random.choice((1, 2, 2, 2)),
+            faults=random.choice((0, 2, 4, 6)),
+        )
+
+    def wanted_copies(self, hosts: int) -> int:
+        """How many copies a file shall have in the end, with so many hosts."""
+        return hosts if self.policy == "AllHosts()" else min(2, hosts)
+
+
+@define
+class Excuses:
+    """Bytes that may be left without a row, until a scrub finds them. Each excuse is
+    for what doc/architecture says is left alone, and for nothing else."""
+
+    nemesis: Nemesis
+    damaged: set[tuple[int, int]]
+
+    def orphan(self, disk: Disk, path: str, devid: int, fid: int) -> str:
+        """Why these bytes may be there, or the empty text."""
+        if path in disk.resurrected:
+            return "a power failure brought a deleted file back"
+        if (devid, fid) in self.damaged or self.nemesis.disks.lied(devid):
+            return "a copy that was found bad is forgotten, and not replaced there"
+        if self.nemesis.troubled(disk.node(path).placed_at):
+            return "the answer to a copy was lost, or a tracker ended before its record"
+        return ""
+
+
+class Simulation:
+    """See the module. `run` it once; `trace` tells what happened."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = Random(seed)
+        self.plan = Plan.drawn(self.random)
+        self.clock = SimulatedClock()
+        self.network = Network(self.clock, self.random)
+        self.server = Server(self.clock.seconds, self.random)
+        self.truth = Truth(self.clock.seconds)
+        self.disks: dict[str, Disk] = {}
+        self.processes: dict[str, Process] = {}
+        self.tracker_ips = ["10.0.1.1", "10.0.1.2"]
+        self.node_ips = [f"10.0.0.{n + 1}" for n in range(self.plan.hosts)]
+        self.dead_devices: dict[int, float] = {}
+        self.damaged: set[tuple[int, int]] = set()
+        self.defects: list[str] = []
+        self.trace: list[str] = []
+        #: Called with each line of the trace.
+        self.told: Callable[[str], object] = lambda line: None
+        self._pids = 999_000_000
+        self._alive: set[int] = set()
+        self._seen: tuple[int, ...] = ()
+        self.nemesis = Nemesis(self)
+        self.excuses = Excuses(self.nemesis, self.damaged)
+        self.clients: list[Client] = []
+
+    # --- the run
+
+    def run(self) -> str:
+        """Everything; returns a digest of all that happened. Raises `Broken`."""
+        globalLogPublisher.addObserver(self._observe)
+        # What is left of dead processes shall not be swept up in between.
+        gc.disable()
+        try:
+            with adjusted(self._alive.__contains__, self.random):
+                self._run()
+        finally:
+            gc.enable()
+            globalLogPublisher.removeObserver(self._observe)
+            for process in self.processes.values():
+                process.kill()
+        return self.digest()
+
+    def digest(self) -> str:
+        """Of all that happened so far."""
+        text = "\n".join(self.trace)
+        end = f"{text}\n{self.clock.events} {self.random.getstate()}"
+        return hashlib.sha256(end.encode()).hexdigest()
+
+    def _run(self) -> None:
+        self._furnish()
+        for ip in (*self.tracker_ips, *self.node_ips):
+            self.start(ip)
+        self.clock.run(BOOT_SECONDS)
+        self.clients += [Client(self, n + 1) for n in range(self.plan.clients)]
+        self.nemesis.begin()
+        lives = [self._live(client) for client in self.clients]
+        until = self.clock.now + LIFE_SECONDS
+        while not all(one.called for one in lives) and self.clock.now < until:
+            self.clock.step(until)
+            if self.defects:
+                self.check()
+        for one in lives:
+            if not one.called:
+                checkers.broken("every_request_ends", "a client waits for ever")
+            self._result(one)
+        self.nemesis.end()
+        self._grow_quiet()
+
+    def _live(self, client: Client) -> Deferred[None]:
+        return Deferred.fromCoroutine(client.live(self.plan.operations))
+
+    def _result(self, done: Deferred[Any]) -> Any:
+        results: list[Any] = []
+        done.addBoth(results.append)
+        if hasattr(results[0], "raiseException"):
+            results[0].raiseException()
+        return results[0]
+
+    def _grow_quiet(self) -> None:
+        self.note("quiet")
+        if self.nemesis.disks.wiped_at is not None:
+            self._wait_for_operator()
+        self.clock.run(CALM_SECONDS)
+        for _ in range(ROUNDS):
+            self.server.ahead_seconds += AHEAD_SECONDS
+            self.clock.run(ROUND_SECONDS)
+            self.check()
+            if not checkers.waiting(self):
+                break
+        for rule in checkers.AFTER_QUIET:
+            rule(self)
+        reader = self.clients[0]
+        for number, name in enumerate(sorted(self.truth.keys)):
+            reader.tracker_ip = self.tracker_ips[number % 2]
+            self._read_at_last(reader, name)
+        if self.dead_devices:
+            self.clock.run(checkers.NEWS_SECONDS)
+        self._store_at_last(reader)
+        self.check()
+
+    def _store_at_last(self, client: Client) -> None:
+        """Also now files can be stored: to devices that are not dead."""
+        storing = Deferred.fromCoroutine(client.store())
+        until = self.clock.now + 60.0
+        while not storing.called and self.clock.step(until):
+            pass
+        if not storing.called:
+            checkers.broken("every_request_ends", "storing at the end")
+        try:
+            self._result(storing)
+        except (NoAnswer, NotSent):
+            checkers.broken("every_request_ends", "no answer at the end")
+
+    def _wait_for_operator(self) -> None:
+        until = self.clock.now + 60.0
+        while not self.dead_devices and self.clock.step(until):
+            pass
+        if not self.dead_devices:
+            checkers.broken("every_request_ends", "declaring a device dead")
+        # A disk that was lost is replaced, and its node started anew, or not.
+        if self.random.random() < 0.5:
+            ip = self.node_ips[self.nemesis.disks.unlucky - 1]
+            self.kill(ip)
+            self.start(ip)
+
+    def _read_at_last(self, client: Client, name: str) -> None:
+        reading = Deferred.fromCoroutine(client.read(name, must=True))
+        until = self.clock.now + 60.0
+        while not reading.called and self.clock.step(until):
+            pass
+        if not reading.called:
+            checkers.broken("every_request_ends", f"reading {name}")
+        try:
+            fid = self._result(reading)
+        except (NoAnswer, NotSent):
+            checkers.broken("every_request_ends", f"{name}: no answer at the end")
+        self.truth.settle(self.truth.key(name), fid)
+
+    # --- what processes and faults need
+
+    def start(self, ip: str) -> None:
+        """A process begins on a host."""
+        kind = TrackerProcess if ip in self.tracker_ips else NodeProcess
+        ips = self.tracker_ips if ip in self.tracker_ips else self.node_ips
+        self.processes[ip] = kind(self, ip, ips.index(ip) + 1)
+
+    def kill(self, ip: str) -> None:
+        """The process on a host ends."""
+        process = self.processes[ip]
+        if not process.dead:
+            self._alive.discard(process.pid)
+            process.kill()
+
+    def crashed(self, process: Process) -> None:
+        """A process ended by itself, inside of a call; it is started again soon."""
+        self.note(f"{process.name} ended in a call")
+        self.kill(process.ip)
+        self.nemesis.restart_later(process.ip)
+
+    def next_pid(self) -> int:
+        """A process number that no real process has."""
+        self._pids += 1
+        self._alive.add(self._pids)
+        return self._pids
+
+    def ip_of_device(self, devid: int) -> str:
+        """The host on which a device is."""
+        rows = self.server.rows("SELECT hostid FROM device WHERE devid = ?", devid)
+        return self.node_ips[rows[0][0] - 1]
+
+    def is_damaged(self, devid: int, fid: int) -> bool:
+        """Whether the simulation has damaged that copy, or what is read from it."""
+        return (devid, fid) in self.damaged or self.nemesis.disks.lies(devid)
+
+    def knows_since(self, since: float) -> bool:
+        """Whether every tracker knows what it could have asked the database then."""
+        ended_at = self.nemesis.ended_at
+        if ended_at is not None:
+            return self.clock.now > max(since, ended_at + checkers.NEWS_SECONDS)
+        return self.clock.now > since and not self.nemesis.troubled()
+
+    def troubled(self) -> bool:
+        """Whether a store may be refused, or be answered with too few copies."""
+        return self.nemesis.troubled() or self.nemesis.disks.losing()
+
+    def note(self, text: str) -> None:
+        """A line of the trace."""
+        line = f"{self.clock.now:9.3f} {text}"
+        self.trace.append(line)
+        self.told(line)
+
+    def defect(self, text: str) -> None:
+        """Something in the product that must not happen."""
+        self.defects.append(text)
+
+    def check(self) -> None:
+        """Look at what must be true at every step, if anything has changed."""
+        changes = (
+            self.server.connection.total_changes,
+            len(self.trace),
+            *(disk.changes for disk in self.disks.values()),
+        )
+        if changes != self._seen or self.defects:
+            self._seen = changes
+            for rule in checkers.EVERY_STEP:
+                rule(self)
+
+    def _observe(self, event: Any) -> None:
+        if "log_failure" in event and event.get("log_level") is not None:
+            failure = event["log_failure"]
+            if failure.check(Crashed) is not None:
+                return
+            self.defect(f"{formatEvent(event)}: {failure.getTraceback()}")
+
+    # --- the beginning
+
+    def _furnish(self) -> None:
+        """A cluster that has been there for a while: rows and disks."""
+        execute = self.server.connection.execute
+        settings = {
+            "schema_version": "17",
+            "kobold_created": "simulated",
+            "kobold_cluster_id": CLUSTER,
+            "kobold_policy": self.plan.policy,
+            "kobold_ack_copies": str(self.plan.ack_copies),
+            "kobold_sweep_seen": ",".join(str(n + 1) for n in range(self.plan.hosts)),
+        }
+        for name, value in settings.items():
+            execute("INSERT INTO server_settings VALUES (?, ?)", (name, value))
+        execute("INSERT INTO domain VALUES (1, ?)", (DOMAIN,))
+        for number, ip in enumerate(self.node_ips, 1):
+            execute(
+                "INSERT INTO host (hostid, status, http_port, hostname, hostip)"
+                " VALUES (?, 'alive', ?, ?, ?)",
+                (number, HTTP_PORT, f"node{number}", ip),
+            )
+            execute(
+                "INSERT INTO device (devid, hostid, status) VALUES (?, ?, 'alive')",
+                (number, number),
+            )
+            disk = self.disks[ip] = Disk(self.random, self.clock.seconds)
+            marker = Marker(CLUSTER, f"node{number}", number, f"{number:032x}")
+            disk.put(f"{DOCROOT}/dev{number}/.koboldfs-device", marker.data())
+            disk.make_folders(f"{DOCROOT}/dev{number}/.koboldfs/tmp")
+            memory = f'{{"version": 1, "devices": {{"{number}": "{marker.uuid}"}}}}'
+            disk.put(f"{DATA}/node.json", memory.encode())
