@@ -264,7 +264,7 @@ class Installation:
         checks = Checks(topology, store.tasks, live, me, plans=leads)
         balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
         scrubbing = Scrubbing(store.scrubs, live)
-        overview = _overview(store, namespace, reactor)
+        overview = overview_of(store, namespace, reactor)
         live.observe(overview.notice)
         jobs = JobControl(
             store,
@@ -371,7 +371,8 @@ class Installation:
         self._stops.append(close)
 
 
-def _overview(store: Store, namespace: Namespace, clock: Any) -> Overview:
+def overview_of(store: Store, namespace: Namespace, clock: Any) -> Overview:
+    """What tells how safe the files of a database are."""
     return Overview(
         store.health,
         store.files,

@@ -53,5 +53,9 @@ class ClockedLanes:
         elif isinstance(outcome, Failure):
             outcome.trap(Exception)
 
+    def latency_seconds(self, devid: int) -> float:
+        """See `ILanes`."""
+        return self._handle.slow_seconds(devid)
+
     def stop(self) -> None:
         """See `ILanes`."""

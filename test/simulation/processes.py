@@ -16,15 +16,18 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogPublisher
 from zope.interface import implementer
 
+from koboldfs.assembly import overview_of
 from koboldfs.client.nodes import Nodes
 from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.admin import Admin
 from koboldfs.cluster.by_hand import ByHand
 from koboldfs.cluster.checks import Checks
+from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
 from koboldfs.cluster.rebalancing import Rebalancing
+from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.config import JOBS
 from koboldfs.errors import KoboldError
 from koboldfs.job_control import JobControl
@@ -122,6 +125,9 @@ class TrackerProcess(Process):
         await live.survey()
         checks = Checks(store.topology, store.tasks, live, self.name)
         balance = Rebalancing(store.topology, store.tasks, live, random, self.name)
+        scrubbing = Scrubbing(store.scrubs, live)
+        overview = overview_of(store, namespace, reactor)
+        live.observe(overview.notice)
         self.jobs = jobs = JobControl(
             store,
             nodes,
@@ -129,17 +135,29 @@ class TrackerProcess(Process):
             namespace,
             checks,
             balance,
+            scrubbing,
             random,
             reactor,
             lambda: 0,
             Siblings(),
+            overview,
         )
         for name, driver in jobs.drivers.items():
             driver._idle_seconds = IDLE_SECONDS.get(name, OTHER_IDLE_SECONDS)
         by_hand = ByHand(namespace, store.tasks, store.queues)
-        commands = Commands(
-            Services(namespace, admin, checks, balance, by_hand, jobs, reactor)
+        services = Services(
+            namespace,
+            admin,
+            checks,
+            balance,
+            scrubbing,
+            by_hand,
+            jobs,
+            reactor,
+            overview,
+            FileReports(namespace, nodes, reactor),
         )
+        commands = Commands(services)
         text = TrackerFactory(
             commands,
             jobs,
