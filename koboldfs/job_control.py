@@ -91,7 +91,7 @@ class JobControl:
         locks = store.locks
         replicate = ReplicateWorker(queues, copies, moving, random, locks)
         live.observe(replicate.notice)
-        sweep = Sweep(topology, files, queues, copies, live, random)
+        sweep = Sweep(topology, files, queues, copies, live, random, clock)
         expire = alone(locks, UPLOADS_LOCK, expiry(queues))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
         walk = AbsenceWalk(topology, tasks, queues, copies, live)

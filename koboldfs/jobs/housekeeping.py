@@ -4,7 +4,9 @@ reap     the files of a device that was declared dead are queued for replication
          the dead copies forgotten; a moment of grace lets the operator think again
 sweep    when a host joins that takes files, every file is looked at once, and those
          whose policy wants a copy there are queued; where it stands is a setting, so
-         another tracker, or the next start, goes on from there
+         another tracker, or the next start, goes on from there. It begins when all
+         trackers have read of the host: one that has not would find files that are
+         queued for it as they should be
 monitor  writes what was observed of the devices' room into the database, and records
          a device that its own node does not trust any more as read-only
 """
@@ -18,6 +20,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from koboldfs.cluster.copies import Copies
+from koboldfs.cluster.live import TABLES_SECONDS
 from koboldfs.interfaces import IFiles, ILiveView, IQueues, ITopology
 from koboldfs.model.policy import COPY, WAIT, AllHosts, Policy, Union, parse_policy
 from koboldfs.model.view import View
@@ -30,6 +33,8 @@ REAP_BATCH = 1000
 REAP_AGAIN_SECONDS = 60.0
 #: How many files a step of the sweep looks at.
 SWEEP_BATCH = 1000
+#: By then every tracker that can work at all has read the tables (seconds).
+SWEEP_NEWS_SECONDS = 2 * TABLES_SECONDS
 #: How often observed room is written (MogileFS's pace).
 ROOM_SECONDS = 15.0
 
@@ -84,8 +89,12 @@ class Sweep:
         copies: Copies,
         live: ILiveView,
         random: Random,
+        clock: Any,
     ) -> None:
         self._random = random
+        self._clock = clock
+        #: The goal that was seen last, and since when.
+        self._goal, self._goal_since = "", 0.0
         self._topology = topology
         self._files = files
         self._queues = queues
@@ -106,6 +115,10 @@ class Sweep:
         if _has_new_host(view, now, _numbers(_devids_of(goal))):
             # One more host came while sweeping: begin again, for all of them.
             return await self._begin(view, now)
+        if goal != self._goal:
+            self._goal, self._goal_since = goal, self._clock.seconds()
+        if self._clock.seconds() < self._goal_since + SWEEP_NEWS_SECONDS:
+            return False
         return await self._go_on(view, goal)
 
     async def _begin(self, view: View, now: set[int]) -> bool:

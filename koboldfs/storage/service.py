@@ -112,7 +112,7 @@ class StorageNode(MultiService):
         self.copies = Copies(self.folders, self.disk, self.lanes, reactor, fsync=fsync)
         self.client = PeerClient(reactor, self._connect)
         puller = Puller(self.copies, self.client, peers or NoPeers())
-        side_channel = SideChannelFactory(reactor, self.copies, puller)
+        side_channel = SideChannelFactory(reactor, self.copies, puller, wall_seconds)
         door = Door(self.copies, reactor)
         site = StorageSite(reactor, door.request, door.plain)
         doors = doors or Doors(reactor)

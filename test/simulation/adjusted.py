@@ -13,7 +13,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 from koboldfs.cluster import live
-from koboldfs.jobs import housekeeping
+from koboldfs.jobs import housekeeping, mending
 from koboldfs.storage import disk, temporary, usage
 
 #: The simulated process whose work on a disk is being done.
@@ -22,6 +22,8 @@ current_pid = 1
 SURVEY_SECONDS = 4.0
 #: As is, for the same reason, the patience with devices that were declared dead.
 GRACE_SECONDS = 3.0
+#: And how old a file is that no row knows before the scrub takes it away.
+ORPHAN_SECONDS = 1
 
 
 @contextmanager
@@ -43,6 +45,7 @@ def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
         (disk, "uuid4", new_name),
         (live, "SURVEY_SECONDS", SURVEY_SECONDS),
         (housekeeping, "GRACE_SECONDS", GRACE_SECONDS),
+        (mending, "ORPHAN_SECONDS", ORPHAN_SECONDS),
     ]
     with ExitStack() as stack:
         for room, name, value in changes:

@@ -32,6 +32,8 @@ class DiskHarm:
         self.unlucky = self._random.randrange(self._world.plan.hosts) + 1
         self.wiped_at: float | None = None
         self._misread: dict[int, float] = {}
+        #: The folders of devices of which calls failed.
+        self.failed: set[str] = set()
 
     def _faults(self) -> tuple[int, Faults]:
         devid = self._random.randrange(self._world.plan.hosts) + 1
@@ -66,6 +68,7 @@ class DiskHarm:
         devid, faults = self._faults()
         faults.calls = self._random.randint(1, 25)
         faults.number = self._random.choice((errno.EIO, errno.EIO, errno.ENOSPC))
+        self.failed.add(f"dev{devid}")
         self._nemesis.note(f"device {devid} fails in call {faults.calls}")
         self._mend_later(devid)
 
@@ -80,10 +83,6 @@ class DiskHarm:
     def lies(self, devid: int) -> bool:
         """Whether a device reads wrongly now, or did just now."""
         return self._world.clock.now < self._misread.get(devid, -1.0)
-
-    def lied(self, devid: int) -> bool:
-        """Whether a device has read wrongly."""
-        return devid in self._misread
 
     def losing(self) -> bool:
         """Whether a disk is lost, and not everybody knows that its device is dead."""

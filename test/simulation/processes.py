@@ -47,7 +47,11 @@ from test.simulation.lanes import ClockedLanes
 TRACKER_PORT, NATIVE_PORT, HTTP_PORT, SIDE_PORT = 7001, 7003, 7500, 7501
 DOCROOT, DATA = "/docroot", "/data"
 #: How often an idle job looks for work (seconds): seldom, for the sake of speed.
-IDLE_SECONDS = {"replicate": 1.0, "delete": 1.0}
+IDLE_SECONDS = {
+    **{"replicate": 1.0, "delete": 1.0, "scrub": 1.0},
+    # These have next to nothing to do here.
+    **{"monitor": 4.0, "fsck": 8.0, "rebalance": 8.0, "census": 8.0},
+}
 OTHER_IDLE_SECONDS = 1.2
 JOIN_SECONDS = 5.0
 

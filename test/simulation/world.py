@@ -8,7 +8,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from attrs import define, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import formatEvent, globalLogPublisher
 
@@ -39,7 +39,7 @@ LIFE_SECONDS = 400.0
 #: After the last fault: until connections have noticed; and how often the database's
 #: clock is put ahead, by how much, with how much time after it.
 CALM_SECONDS = 1.5
-ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 60, 1.4, 90_000
+ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 60, 1.0, 90_000
 
 
 @frozen
@@ -72,25 +72,6 @@ class Plan:
         return hosts if self.policy == "AllHosts()" else min(2, hosts)
 
 
-@define
-class Excuses:
-    """Bytes that may be left without a row, until a scrub finds them. Each excuse is
-    for what doc/architecture says is left alone, and for nothing else."""
-
-    nemesis: Nemesis
-    damaged: set[tuple[int, int]]
-
-    def orphan(self, disk: Disk, path: str, devid: int, fid: int) -> str:
-        """Why these bytes may be there, or the empty text."""
-        if path in disk.resurrected:
-            return "a power failure brought a deleted file back"
-        if (devid, fid) in self.damaged or self.nemesis.disks.lied(devid):
-            return "a copy that was found bad is forgotten, and not replaced there"
-        if self.nemesis.troubled(disk.node(path).placed_at):
-            return "the answer to a copy was lost, or a tracker ended before its record"
-        return ""
-
-
 class Simulation:
     """See the module. `run` it once; `trace` tells what happened."""
 
@@ -116,7 +97,6 @@ class Simulation:
         self._alive: set[int] = set()
         self._seen: tuple[int, ...] = ()
         self.nemesis = Nemesis(self)
-        self.excuses = Excuses(self.nemesis, self.damaged)
         self.clients: list[Client] = []
 
     # --- the run
@@ -177,12 +157,10 @@ class Simulation:
         if self.nemesis.disks.wiped_at is not None:
             self._wait_for_operator()
         self.clock.run(CALM_SECONDS)
-        for _ in range(ROUNDS):
-            self.server.ahead_seconds += AHEAD_SECONDS
-            self.clock.run(ROUND_SECONDS)
-            self.check()
-            if not checkers.waiting(self):
-                break
+        self._wait_for_queues()
+        if self.plan.faults:
+            self._scrub()
+            self._wait_for_queues()
         for rule in checkers.AFTER_QUIET:
             rule(self)
         reader = self.clients[0]
@@ -193,6 +171,22 @@ class Simulation:
             self.clock.run(checkers.NEWS_SECONDS)
         self._store_at_last(reader)
         self.check()
+
+    def _wait_for_queues(self) -> None:
+        for _ in range(ROUNDS):
+            self.server.ahead_seconds += AHEAD_SECONDS
+            self.clock.run(ROUND_SECONDS)
+            self.check()
+            if not checkers.waiting(self):
+                break
+
+    def _scrub(self) -> None:
+        """Somebody asks for a scrub of all that is there."""
+        self.note("scrub")
+        self.server.connection.execute(
+            "UPDATE kobold_scrub SET asked = 1 WHERE devid IN"
+            " (SELECT devid FROM device WHERE status = 'alive')"
+        )
 
     def _store_at_last(self, client: Client) -> None:
         """Also now files can be stored: to devices that are not dead."""
@@ -319,6 +313,7 @@ class Simulation:
             "kobold_cluster_id": CLUSTER,
             "kobold_policy": self.plan.policy,
             "kobold_ack_copies": str(self.plan.ack_copies),
+            "kobold_scrub_days": "0",  # when it is asked for
             "kobold_sweep_seen": ",".join(str(n + 1) for n in range(self.plan.hosts)),
         }
         for name, value in settings.items():

@@ -15,6 +15,7 @@ from koboldfs.jobs.housekeeping import (
     ROOM_SECONDS,
     SWEEP_FID,
     SWEEP_GOAL,
+    SWEEP_NEWS_SECONDS,
     SWEEP_SEEN,
     FailingDevices,
     Reaper,
@@ -130,14 +131,26 @@ class SweepCase(WorldCase):
     def sweeper(self, world: World) -> Sweep:
         """The job, as a tracker starts it."""
         store = world.store
-        return Sweep(store, store, store, world.copies, world.live, Random(1))
+        room = (store, store, store, world.copies, world.live)
+        return Sweep(*room, Random(1), world.clock)
 
     def run_until_idle(self) -> int:
         """Units until there is nothing more to do; returns how many did something."""
-        for count in range(100):
-            if not self.run_now(self.sweep()):
-                return count
+        done = 0
+        for _ in range(100):
+            if self.run_now(self.sweep()):
+                done += 1
+            elif self.setting(SWEEP_GOAL) is None:
+                return done
+            else:
+                self.world.clock.advance(SWEEP_NEWS_SECONDS)
         self.fail("the sweep does not end")
+
+    def steps(self, count: int) -> None:
+        """So many units that do something."""
+        while count:
+            count -= self.run_now(self.sweep())
+            self.world.clock.advance(SWEEP_NEWS_SECONDS)
 
     def queued(self) -> set[int]:
         """The fids in the replication queue."""
@@ -171,6 +184,21 @@ class Sweeping(SweepCase):
         self.assertEqual(self.setting(SWEEP_SEEN), "10,20")
         self.assertIsNone(self.setting(SWEEP_GOAL))
         self.assertIsNone(self.setting(SWEEP_FID))
+
+    def test_news(self) -> None:
+        """No file is looked at before every tracker has read of the new host; also a
+        tracker that goes on with another one's sweep waits, which does no harm."""
+        self.run_until_idle()
+        self.world.file(1, [10, 20])
+        self.new_host(3)
+        self.assertTrue(self.run_now(self.sweep()))
+        self.assertFalse(self.run_now(self.sweep()))
+        self.world.clock.advance(SWEEP_NEWS_SECONDS - 0.1)
+        self.assertFalse(self.run_now(self.sweep()))
+        self.assertEqual(self.queued(), set())
+        self.world.clock.advance(0.1)
+        self.assertTrue(self.run_now(self.sweep()))
+        self.assertEqual(self.queued(), {1})
 
     def test_nothing_new(self) -> None:
         """While no host joins no file is looked at."""
@@ -240,8 +268,7 @@ class Sweeping(SweepCase):
         for fid in range(1, 6):
             self.world.file(fid, [10, 20])
         self.new_host(3)
-        for _ in range(2):
-            self.run_now(self.sweep())
+        self.steps(2)
         self.assertEqual(self.queued(), {1, 2})
         self.world.tables.to_replicate.clear()
         self.sweep = self.sweeper(self.world)
@@ -254,8 +281,7 @@ class Sweeping(SweepCase):
         for fid in range(1, 6):
             self.world.file(fid, [10, 20])
         self.new_host(3)
-        for _ in range(3):
-            self.run_now(self.sweep())
+        self.steps(3)
         self.world.tables.to_replicate.clear()
         self.new_host(4)
         self.run_until_idle()
@@ -268,8 +294,7 @@ class Sweeping(SweepCase):
         for fid in range(1, 4):
             self.world.file(fid, [10, 20])
         self.new_host(3)
-        for _ in range(2):
-            self.run_now(self.sweep())
+        self.steps(2)
         self.set_host(2, "readonly")
         self.world.store.calls.clear()
         self.run_until_idle()
@@ -327,12 +352,13 @@ class Sweeping(SweepCase):
         for fid in range(1, 6):
             self.world.file(fid, [10, 20])
         self.new_host(3)
-        for _ in range(2):
-            self.run_now(self.sweep())
+        self.steps(2)
         stale = World(self.world.clock)
         stale.store, stale.copies.live = self.world.store, stale.live
         stale.live.view = self.world.live.view
         other = self.sweeper(stale)
+        self.assertFalse(self.run_now(other()))
+        self.world.clock.advance(SWEEP_NEWS_SECONDS)
         self.new_host(4)
         self.run_now(self.sweep())
         self.world.tables.to_replicate.clear()
