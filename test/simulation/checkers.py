@@ -7,6 +7,7 @@ are mended and the cluster had time to put itself in order, the others at every 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from koboldfs.model.fid import parse_uri, relative_path
@@ -243,8 +244,8 @@ def after_quiet_policy_is_satisfied(world: Any) -> None:
             broken("after_quiet_policy_is_satisfied", what)
 
 
-def after_quiet_copies_are_good(world: Any) -> None:
-    """What a row says is there is there, with the bytes that were stored."""
+def _bad_copies(world: Any) -> Iterator[tuple[int, int]]:
+    """Those (fid, device) that have not the bytes that were stored."""
     for fid, devid in world.server.rows("SELECT fid, devid FROM file_on"):
         version = world.truth.versions.get(fid)
         if version is None or version.excused:
@@ -252,7 +253,21 @@ def after_quiet_copies_are_good(world: Any) -> None:
         disk = world.disks[world.ip_of_device(devid)]
         path = f"/docroot/dev{devid}/{relative_path(fid)}"
         if disk.durable_bytes(path) != version.data:
-            broken("after_quiet_copies_are_good", f"fid {fid} on device {devid}")
+            yield fid, devid
+
+
+def bad_copies_do_not_spread(world: Any) -> None:
+    """Before the scrub: a bad copy is one that the simulation has damaged, and no copy
+    of it."""
+    for fid, devid in _bad_copies(world):
+        if not world.is_damaged(devid, fid):
+            broken("bad_copies_do_not_spread", f"fid {fid} on device {devid}")
+
+
+def after_quiet_copies_are_good(world: Any) -> None:
+    """What a row says is there is there, with the bytes that were stored."""
+    for fid, devid in _bad_copies(world):
+        broken("after_quiet_copies_are_good", f"fid {fid} on device {devid}")
 
 
 def after_quiet_no_orphan_bytes(world: Any) -> None:

@@ -120,6 +120,22 @@ class DiskHarm:
         self._nemesis.note(f"a bit of fid {fid} flips on device {devid}")
         self._excuse("a bit flipped in the only copy")
 
+    def strays(self) -> None:
+        """Copies lie on a disk that no row knows there, as when the answers to pulls
+        were lost."""
+        world, devid = self._world, self.unlucky
+        if self.wiped_at is not None:
+            return
+        sql = "SELECT fid FROM file_on WHERE devid = ?"
+        recorded = {fid for (fid,) in world.server.rows(sql, devid)}
+        disk = world.disks[world.node_ips[devid - 1]]
+        there = disk.files(f"/docroot/dev{devid}")
+        for fid, version in sorted(world.truth.versions.items()):
+            path = relative_path(fid)
+            if version.copies and fid not in recorded and path not in there:
+                disk.put(f"/docroot/dev{devid}/{path}", version.data)
+                self._nemesis.note(f"fid {fid} lies on device {devid}")
+
     def wiped(self) -> None:
         """Another, empty disk is there, and the operator declares the old one dead."""
         world, devid = self._world, self.unlucky

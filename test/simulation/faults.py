@@ -59,7 +59,7 @@ class Nemesis:
             self.database_slow,
             *(self.disks.full, self.disks.slow, self.disks.fails, self.disks.fails),
             *(self.disks.misreads, self.disks.flips, self.disks.flips),
-            self.disks.wiped,
+            *(self.disks.wiped, self.disks.strays),
         ]
 
     def troubled(self, at: float | None = None) -> bool:

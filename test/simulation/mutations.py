@@ -18,8 +18,10 @@ from koboldfs.cluster import namespace
 from koboldfs.cluster.copies import Copies as ClusterCopies
 from koboldfs.jobs.delete import DeleteWorker
 from koboldfs.jobs.housekeeping import Reaper, Sweep
+from koboldfs.jobs.mending import Mending
 from koboldfs.jobs.replicate import ReplicateWorker
 from koboldfs.model.entities import ReplicationDone
+from koboldfs.model.scrub import Counts
 from koboldfs.model.view import View
 from koboldfs.storage import batch, devices, pull
 from koboldfs.storage.copies import Copies as NodeCopies
@@ -288,6 +290,13 @@ def _kept_rows() -> list[Change]:
     return [(Queues, "finish_deletions", finish)]
 
 
+def _unscrubbed(name: str) -> list[Change]:
+    async def believe(self: Mending, *arguments: Any) -> Counts:
+        return Counts()
+
+    return [(Mending, name, believe)]
+
+
 def _not_reaped() -> list[Change]:
     return [(Reaper, "__call__", _idle)]
 
@@ -296,6 +305,7 @@ DURABLE, SAFE = "acknowledged_is_durable", "acknowledged_files_are_safe"
 BYTES, ROWS = "after_quiet_no_orphan_bytes", "after_quiet_no_orphan_rows"
 GOOD, POLICY = "after_quiet_copies_are_good", "after_quiet_policy_is_satisfied"
 DRAIN, READ = "after_quiet_queues_drain", "after_quiet_every_file_is_read"
+SPREAD = "bad_copies_do_not_spread"
 PROMISED, BYTES_READ = "a_key_is_what_was_promised", "reads_give_the_bytes"
 
 MUTATIONS = (
@@ -312,7 +322,11 @@ MUTATIONS = (
     Mutation("a node gives wrong bytes", (BYTES_READ,), _wrong_bytes),
     Mutation("no copy is found to be readable", (READ,), _no_paths),
     Mutation("nodes give no bytes", ("requests_succeed_in_peace",), _unreadable),
-    Mutation("copies are not compared", (GOOD,), _unchecked_copies),
+    Mutation("copies are not compared", (SPREAD, GOOD), _unchecked_copies),
+    Mutation("the scrub leaves bad copies", (GOOD,), lambda: _unscrubbed("examine")),
+    Mutation(
+        "the scrub leaves what no row knows", (BYTES,), lambda: _unscrubbed("clear")
+    ),
     Mutation(
         "a dead device is offered",
         ("no_url_for_a_dead_device",),

@@ -159,6 +159,7 @@ class Simulation:
         self.clock.run(CALM_SECONDS)
         self._wait_for_queues()
         if self.plan.faults:
+            checkers.bad_copies_do_not_spread(self)
             self._scrub()
             self._wait_for_queues()
         for rule in checkers.AFTER_QUIET:
