@@ -56,7 +56,9 @@ _SOON_THERE = frozenset({"lost+found", OWN_FOLDER, "usage", "test-write"})
 #: two are bad spots, which every disk gets.
 UNREADABLE_FILES = 3
 #: What a disk says, or its file system, that is broken (and not full, or forbidden).
-BROKEN_ERRNOS = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG})
+BROKEN_ERRNOS = frozenset(
+    {errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}
+)
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
 
 
