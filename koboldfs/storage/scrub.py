@@ -25,6 +25,7 @@ from koboldfs.model.scrub import (
     GOOD,
     LAST_FOLDER,
     MISSING,
+    MOST_QUARANTINED,
     MOVED,
     UNREADABLE,
     YOUNG,
@@ -35,20 +36,16 @@ from koboldfs.storage.batch import flush_failed
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.devices import Device
 from koboldfs.storage.digests import ReadFailed, digest_file
-from koboldfs.storage.disk import FileStat, IDisk, fault
+from koboldfs.storage.disk import QUARANTINE_FOLDER, FileStat, IDisk, fault
 from koboldfs.wire.http import copy_target
 
 _T = TypeVar("_T")
 
-QUARANTINE_FOLDER = ".koboldfs/quarantine"
 #: One request reads no further when it has read so much (bytes), or for so long
 #: (seconds); the file that it is reading then is read to its end. Others wait behind it
 #: in the device's thread for work that nobody waits for.
 MOST_DIGEST_BYTES = 64 * 1024 * 1024
 MOST_DIGEST_SECONDS = 5.0
-#: Files in the quarantine of a device: beyond that nothing more is put there, because
-#: then nobody looks after it, and the disk shall not fill with what is of no use.
-MOST_QUARANTINED = 10_000
 #: Fids of one folder in one answer, and folders looked into for one.
 MOST_LISTED = 1000
 MOST_FOLDERS = 200

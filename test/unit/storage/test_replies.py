@@ -75,9 +75,7 @@ class Answering(SynchronousTestCase):
         self.channel, self.wire = channel, Wire()
         channel.makeConnection(self.wire)
 
-    def ask(
-        self, say: Any, path: bytes = b"/"
-    ) -> tuple[int, dict[str, str], bytes]:
+    def ask(self, say: Any, path: bytes = b"/") -> tuple[int, dict[str, str], bytes]:
         """The answer of a request that says that."""
         self.say = say
         self.channel.dataReceived(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
