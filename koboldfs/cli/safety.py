@@ -189,7 +189,12 @@ def add_to_devices(
         number(row, "devid"): row for row in rows_of(fields or {}, "disk", "disks")
     }
     late = {number(row, "devid") for row in rows_of(fields or {}, "late", "late")}
+    drains = {
+        number(row, "devid"): number(row, "copies")
+        for row in rows_of(fields or {}, "draining", "draining")
+    }
     for row in devices:
+        row["copies_left"] = drains.get(row["devid"])
         gone, disk = away.get(row["devid"], {}), disks.get(row["devid"], {})
         row["copies_away"] = number(gone, "copies")
         row["away_since"] = number(gone, "since")
@@ -273,6 +278,7 @@ def _device_state(row: Row, now: int) -> DeviceState:
         row["quarantined"],
         scrub.get("files") or 0,
         scrub.get("orphans") or 0,
+        row["copies_left"],
     )
 
 
@@ -364,6 +370,12 @@ def _is_told(row: Row) -> bool:
     if row["job"] in _LOOKERS:
         return bool(row["seconds_left"])
     return bool(row["rate"] or row["under_way"])
+
+
+def state_text(row: Row) -> str:
+    """An operator's word for a device, and what is left to be done by it."""
+    left = row.get("copies_left")
+    return str(row["state"]) if left is None else f"{row['state']}, {left:,} left"
 
 
 def observed_text(

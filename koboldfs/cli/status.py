@@ -251,7 +251,7 @@ def show_devices(rows: Sequence[Row], indent: str = "", now: int | None = None) 
             (
                 f"dev{row['devid']}",
                 row["host"],
-                row["state"],
+                safety.state_text(row),
                 safety.observed_text(
                     row["observed"], row.get("absence"), bool(row.get("slow_seconds"))
                 ),

@@ -65,7 +65,8 @@ class Oldest:
 @define
 class Standing:
     """All of it. `unreadable` files of the `looked_at` ones on devices that are away
-    have no copy that can be read now; `looked_at_all`: there are no others."""
+    have no copy that can be read now; `looked_at_all`: there are no others.
+    `draining`: devices in state drain, with how many copies each has left."""
 
     now: int
     shortages: Shortages
@@ -74,6 +75,7 @@ class Standing:
     unreadable: int
     looked_at: int
     looked_at_all: bool
+    draining: Mapping[int, int]
     queues: Mapping[str, int]
     census: Census | None
     walk: Census | None
@@ -156,6 +158,7 @@ class Overview:
             unreadable,
             looked,
             whole,
+            await self._draining(),
             await self._queues.lengths(),
             Census.of(await self._topology.setting(CENSUS_SETTING)),
             Census.of(await self._topology.setting(PASS_SETTING)),
@@ -208,6 +211,14 @@ class Overview:
         """Whether a file has fewer copies that count than its policy wants."""
         counting, wanted = self._copies.counted(located)
         return counting < wanted
+
+    async def _draining(self) -> dict[int, int]:
+        devices = self._copies.live.view.devices
+        return {
+            devid: await self._health.copies_on(devid, COUNTED_FILES)
+            for devid in sorted(devices)
+            if devices[devid].status == "drain"
+        }
 
     async def _away(self, devid: int, unix: int) -> Away:
         copies = await self._health.copies_on(devid, COUNTED_FILES)

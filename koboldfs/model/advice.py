@@ -35,7 +35,8 @@ STUCK_ROWS = 1
 class DeviceState:
     """What is known of a device; `copies` and `away_seconds` of one that is away, which
     may count as `lost`. `failing`: why its node does not trust the disk. So many files
-    are in its quarantine, and the scrub read so many, and found so many `orphans`."""
+    are in its quarantine, and the scrub read so many, and found so many `orphans`.
+    `copies_left` on one that is draining."""
 
     name: str
     host: str
@@ -50,6 +51,7 @@ class DeviceState:
     quarantined: int = 0
     scrubbed_files: int = 0
     orphans: int = 0
+    copies_left: int | None = None
 
 
 @frozen
@@ -143,6 +145,12 @@ def _devices(it: Situation) -> Iterator[str]:
             )
         elif one.observed == "unreachable" or one.lost:
             yield _away_text(it, one, where)
+        elif one.state == "drain":
+            if one.copies_left == 0:
+                yield (
+                    f"{where} is drained, no file is there: mark it dead and take it"
+                    " out, or mark it alive to use it again"
+                )
         elif one.state == "readonly" or one.observed == "readable" or one.failing:
             yield f"{where} {_unwritten_text(one)}"
         elif one.slow_seconds is not None and one.slow_seconds >= SLOW_SECONDS:
@@ -177,14 +185,13 @@ def _away_text(it: Situation, one: DeviceState, where: str) -> str:
 
 
 def _unwritten_text(one: DeviceState) -> str:
-    """Of a device that can be read only. One that takes no writes cannot be drained."""
+    """Of a device that can be read only."""
     what = "is set read-only" if one.state == "readonly" else "takes no writes"
     if one.failing:
         return (
-            f"{what}, as its disk fails ({one.failing}): replace the disk and mark the"
-            " device dead, and its files are copied from their other copies (those that"
-            " have none are forgotten); if the disk is well after all, start its node"
-            " anew and mark the device alive"
+            f"{what}, as its disk fails ({one.failing}): mark it drain, and when it is"
+            " empty, dead, and replace the disk; if the disk is well after all, start"
+            " its node anew and mark it alive"
         )
     if one.state == "readonly":
         return f"{what}: mark it alive if it may take files, or drain it"

@@ -30,11 +30,12 @@ async def cluster_health(services: Services, call: Call) -> Pairs:
     `short_exact_below`, `short_partial`, `counted_to`; `oldest_fid` and so on; `away`,
     and for each `away_<i>_devid`, `_copies`, `_since`, `_lost`; `unreadable`,
     `looked_at`, `looked_at_all`; `lost_after`, `lost_barred`; `late` and
-    `late_<i>_devid`; `disks`, and for each `disk_<i>_devid`, `_failing`, `_slow`,
-    `_quarantined`; `scrub_lost`; `queue_<name>`; `census_*` and `walk_*`; `promised`,
-    `able_hosts`; `stored`, `stored_short`, `stored_unsynced`; `unsynced` and
-    `unsynced_<i>`; `jobs`, and for each `job_<i>_name`, `_running`, `_done`,
-    `_failed`, `_under_way`, `_rate`, `_error`.
+    `late_<i>_devid`; `draining`, and for each `draining_<i>_devid`, `_copies`; `disks`,
+    and for each `disk_<i>_devid`, `_failing`, `_slow`, `_quarantined`; `scrub_lost`;
+    `queue_<name>`; `census_*` and `walk_*`; `promised`, `able_hosts`; `stored`,
+    `stored_short`, `stored_unsynced`; `unsynced` and `unsynced_<i>`; `jobs`, and for
+    each `job_<i>_name`, `_running`, `_done`, `_failed`, `_under_way`, `_rate`,
+    `_error`.
     """
     standing = await services.overview.standing()
     return [
@@ -78,6 +79,12 @@ def _standing(services: Services, standing: Standing) -> Pairs:
             (f"away_{index}_copies", away.copies),
             (f"away_{index}_since", away.since),
             (f"away_{index}_lost", int(away.lost)),
+        )
+    pairs.append(("draining", len(standing.draining)))
+    for index, (devid, copies) in enumerate(standing.draining.items(), 1):
+        pairs += (
+            (f"draining_{index}_devid", devid),
+            (f"draining_{index}_copies", copies),
         )
     pairs += (
         ("unreadable", standing.unreadable),

@@ -88,7 +88,7 @@ class StatusTests(SafetyCase):
         text = BAD.replace("away_1_devid=5", "away_1_devid=1&away_1_lost=1")
         text += (
             "&late=1&late_1_devid=5&disks=1&disk_1_devid=1&disk_1_quarantined=10000"
-            "&disk_1_slow=0.7"
+            "&disk_1_slow=0.7&draining=1&draining_1_devid=1&draining_1_copies=1200"
             "&lost_after=3600&lost_barred="
         )
         text = text.replace("scrub_lost=2", "scrub_lost=100")
@@ -96,6 +96,7 @@ class StatusTests(SafetyCase):
         self.told(text, scrub_status=scrub)
         text = self.done("status").stdout
         self.assertIn("writeable, lost", text)
+        self.assertIn("alive, 1,200 left", text)
         self.assertIn("3 bad, 1 mended, 2 lost", text)
         self.assertIn("no good copy    at least 100, by the scrub", text)
         self.assertIn("for 1 h 0 min, with 7 copies, and counts as lost", text)

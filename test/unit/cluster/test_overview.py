@@ -83,6 +83,16 @@ class Looks(WorldCase):
         self.world.look()
         self.assertEqual(self.standing().away, [])
 
+    def test_draining(self) -> None:
+        """How many copies are left on devices that are being emptied."""
+        for fid in (1, 2):
+            self.world.file(fid, [10, 20])
+        self.assertEqual(self.standing().draining, {})
+        for devid in (10, 30):
+            self.run_now(self.world.store.update_device(devid, {"status": "drain"}))
+        self.world.look()
+        self.assertEqual(self.standing().draining, {10: 2, 30: 0})
+
     def lose(self, devid: int) -> None:
         """A device whose host is away, and has been for too long."""
         self.world.nodes.unreachable.add(devid // 10)

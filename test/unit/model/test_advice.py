@@ -78,11 +78,15 @@ class Advice(SynchronousTestCase):
         self.said(devices=(lost,), one=7, jobs=queued)
 
     def test_failing(self) -> None:
-        """A disk that fails: why; it cannot be drained, as nothing is removed there."""
+        """A disk that fails: why, and how its files are saved."""
         for state, observed in (("readonly", "readable"), ("alive", "writeable")):
             said = self.device(state=state, observed=observed, failing="a flush failed")
             self.assertIn("its disk fails (a flush failed)", said)
-            self.assertNotIn("drain", said)
+            self.assertIn("mark it drain, and when it is empty, dead", said)
+        drain = evolve(WELL, state="drain", failing="x", copies_left=7)
+        self.assertEqual(advice(evolve(GOOD, devices=(drain,))), [])
+        said = self.said(devices=(evolve(drain, copies_left=0),))
+        self.assertIn("is drained, no file is there", said)
 
     def test_scrub(self) -> None:
         """A full quarantine, and so many files without a row that it is rather the
