@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from koboldfs.cli import admin, adopt, checks, files, safety, scrub, status
+from koboldfs.cli import admin, adopt, checks, files, scrub, status, why
 from koboldfs.cli.context import (
     Context,
     domain_option,
@@ -186,7 +186,7 @@ def demo(once: bool, keep: str | None) -> int:
 
 
 for part in (
-    *(*files.COMMANDS, status.status, *safety.COMMANDS),
+    *(*files.COMMANDS, status.status, *why.COMMANDS),
     *(admin.admin, *checks.COMMANDS, scrub.scrub),
     *(adopt.adopt, demo),
 ):

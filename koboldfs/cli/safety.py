@@ -1,12 +1,11 @@
-"""Whether files are safe: what ``koboldfs status`` says of it, and ``koboldfs why``.
+"""Whether files are safe: what ``koboldfs status`` says of it.
 
-All of it is what trackers tell (``cluster_health``, ``scrub_status``, ``file_health``);
-a tracker that does not know these commands is said to be one.
+All of it is what trackers tell (``cluster_health``, ``scrub_status``); a tracker that
+does not know these commands is said to be one.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from koboldfs.cli import output
-from koboldfs.cli.context import (
-    KEY,
-    Context,
-    Failed,
-    domain_option,
-    pass_context,
-    tracker_options,
-)
 
 if TYPE_CHECKING:
+    from koboldfs.model.advice import DeviceState
     from koboldfs.tracker_client import TrackerClient
 
 Row = dict[str, Any]
@@ -32,7 +24,11 @@ Row = dict[str, Any]
 MAX_ROWS = 100_000
 #: Which queue a job works off.
 _QUEUES = {"replicate": "replicate", "delete": "delete"}
+#: Jobs that look after something all the time, whether there is work or not.
+_LOOKERS = ("census", "expire", "monitor", "reap", "sweep")
 _NUMBERS = ("running", "done", "failed", "under_way")
+#: So many files without a good copy are counted at the most.
+LOST_PAGE = 100
 SILENT = "this tracker does not tell how safe files are; it is MogileFS's, or older"
 
 
@@ -80,7 +76,14 @@ def asked(tracker: TrackerClient, command: str) -> dict[str, str] | None:
 
 def safety(fields: Mapping[str, str]) -> Row:
     """What a reply to ``cluster_health`` says of the files, for ``--json``."""
-    names = ("now", "short_none", "short_one", "short_fewer", "counted_to")
+    names = (
+        "now",
+        "short_none",
+        "short_one",
+        "short_fewer",
+        "counted_to",
+        "scrub_lost",
+    )
     found: Row = {name: number(fields, name) for name in names}
     found |= {
         "short_capped": fields.get("short_capped") == "1",
@@ -93,6 +96,8 @@ def safety(fields: Mapping[str, str]) -> Row:
         "census": _census(fields, "census"),
         "walk": _census(fields, "walk"),
         "highest_fid": number(fields, "highest_fid"),
+        "lost_after": number(fields, "lost_after"),
+        "lost_barred": output.word_text(fields.get("lost_barred", "")),
         "promised": number(fields, "promised"),
         "able_hosts": number(fields, "able_hosts"),
         "stored": number(fields, "stored"),
@@ -180,10 +185,25 @@ def add_to_devices(
     scrub = {
         number(one, "devid"): one for one in rows_of(scrubs or {}, "scrub", "count")
     }
+    disks = {
+        number(row, "devid"): row for row in rows_of(fields or {}, "disk", "disks")
+    }
+    late = {number(row, "devid") for row in rows_of(fields or {}, "late", "late")}
+    drains = {
+        number(row, "devid"): number(row, "copies")
+        for row in rows_of(fields or {}, "draining", "draining")
+    }
     for row in devices:
-        gone = away.get(row["devid"], {})
+        row["copies_left"] = drains.get(row["devid"])
+        gone, disk = away.get(row["devid"], {}), disks.get(row["devid"], {})
         row["copies_away"] = number(gone, "copies")
         row["away_since"] = number(gone, "since")
+        row["absence"] = "late" if row["devid"] in late else None
+        if gone.get("lost") == "1":
+            row["absence"] = "lost"
+        row["failing"] = output.word_text(disk.get("failing", "")) or None
+        row["slow_seconds"] = decimal(disk, "slow") or None
+        row["quarantined"] = number(disk, "quarantined") or 0
         row["scrub"] = None
         if scrubs is not None:
             row["scrub"] = _scrub(scrub.get(row["devid"], {}))
@@ -207,18 +227,7 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
     if told is None:
         return []
     now = told["now"] or 0
-    devices = [
-        advice.DeviceState(
-            f"dev{row['devid']}",
-            output.printable(str(row["host"])),
-            row["state"],
-            row["observed"],
-            row["full_percent"],
-            row["copies_away"],
-            now - row["away_since"] if row["away_since"] else None,
-        )
-        for row in picture["devices"]
-    ]
+    devices = [_device_state(row, now) for row in picture["devices"]]
     work = [
         advice.JobState(
             job["job"],
@@ -229,7 +238,6 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
         )
         for job in picture["jobs"]
     ]
-    scrubs = [row["scrub"] for row in picture["devices"] if row["scrub"]]
     return advice.advice(
         advice.Situation(
             told["short_none"] or 0,
@@ -245,8 +253,32 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             work,
             [one["address"] for one in picture["trackers"] if not one["reachable"]],
             round(time.time()) - now if now else None,
-            max((scrub["lost"] or 0 for scrub in scrubs), default=0),
+            told["scrub_lost"] or 0,
+            told["lost_after"] or 0,
+            output.printable(told["lost_barred"]),
         )
+    )
+
+
+def _device_state(row: Row, now: int) -> DeviceState:
+    from koboldfs.model import advice
+
+    scrub = row["scrub"] or {}
+    return advice.DeviceState(
+        f"dev{row['devid']}",
+        output.printable(str(row["host"])),
+        row["state"],
+        row["observed"],
+        row["full_percent"],
+        row["copies_away"],
+        now - row["away_since"] if row["away_since"] else None,
+        row["absence"] == "lost",
+        output.printable(row["failing"] or ""),
+        row["slow_seconds"],
+        row["quarantined"],
+        scrub.get("files") or 0,
+        scrub.get("orphans") or 0,
+        row["copies_left"],
     )
 
 
@@ -260,7 +292,7 @@ def show_files(told: Row) -> None:
     if census is None:
         rows.append(("files", "not counted yet"))
     else:
-        ago = _span(max(0, now - (census["ended"] or now)))
+        ago = span(max(0, now - (census["ended"] or now)))
         size = output.size_text(census["bytes"] or 0)
         rows.append(("files", f"{census['files']:,} with {size}, as of {ago} ago"))
         rows.append(("all copies", f"{census['whole']:,} then"))
@@ -274,6 +306,9 @@ def show_files(told: Row) -> None:
     if told["looked_at"]:
         every = "" if told["looked_at_all"] else f" of {told['looked_at']:,} looked at"
         rows.append(("unreadable", f"{told['unreadable']:,} now{every}"))
+    if told["scrub_lost"]:
+        least = "at least " if told["scrub_lost"] >= LOST_PAGE else ""
+        rows.append(("no good copy", f"{least}{told['scrub_lost']}, by the scrub"))
     if told["oldest"] is not None:
         rows.append(("oldest short", _oldest_text(told["oldest"], now)))
     promise = f"{told['promised']} hosts; {told['able_hosts']} take files"
@@ -294,7 +329,7 @@ def is_exact(told: Row, copies: int) -> bool:
 
 def _oldest_text(oldest: Row, now: int) -> str:
     since = oldest["since"]
-    for_long = f", for {_span(now - since)} or more" if since else ""
+    for_long = f", for {span(now - since)} or more" if since else ""
     key = output.printable(f"{oldest['domain']}: {oldest['key']}")
     return (
         f"{key} (fid {oldest['fid']}) has {oldest['copies']} of {oldest['wanted']}"
@@ -303,8 +338,9 @@ def _oldest_text(oldest: Row, now: int) -> str:
 
 
 def show_jobs(rows: Sequence[Row]) -> None:
-    """A table of jobs."""
+    """A table of the jobs that have work, or trouble; the others by name."""
     names = (">RUNS", ">DONE", ">FAILED", ">A SECOND", ">WAITING", ">LEFT")
+    told = [row for row in rows if _is_told(row)]
     output.write_table(
         ("JOB", *names),
         [
@@ -315,12 +351,50 @@ def show_jobs(rows: Sequence[Row]) -> None:
                 row["failed"],
                 row["rate"],
                 row["waiting"],
-                None if row["seconds_left"] is None else _span(row["seconds_left"]),
+                None if row["seconds_left"] is None else span(row["seconds_left"]),
             )
-            for row in rows
+            for row in told
         ],
         "  ",
     )
+    others = [row["job"] for row in rows if row not in told]
+    if others:
+        click.echo(f"  well, and nothing to tell: {', '.join(others)}")
+
+
+def _is_told(row: Row) -> bool:
+    """Whether there is more to tell of a job than that it runs: those that look after
+    something every second always have done much."""
+    if row["job"] in _QUEUES or not row["running"] or row["failed"] or row["error"]:
+        return True
+    if row["job"] in _LOOKERS:
+        return bool(row["seconds_left"])
+    return bool(row["rate"] or row["under_way"])
+
+
+def state_text(row: Row) -> str:
+    """An operator's word for a device, and what is left to be done by it."""
+    left = row.get("copies_left")
+    return str(row["state"]) if left is None else f"{row['state']}, {left:,} left"
+
+
+def observed_text(
+    observed: str | None, absence: str | None, slow: bool = False
+) -> str | None:
+    """How a device was seen, and whether its copies count, for people."""
+    words = {"lost": "lost", "late": "was lost"}
+    more = [words[absence]] if absence in words else []
+    if slow and not more:
+        more = ["slow"]
+    return ", ".join([observed or "?", *more]) if more else observed
+
+
+def found_text(scrub: Row | None) -> str | None:
+    """What a device's scrub found, this pass or the last, for people."""
+    if scrub is None:
+        return None
+    names = ("bad", "missing", "mended", "orphans", "lost")
+    return ", ".join(f"{scrub[name]} {name}" for name in names if scrub[name]) or None
 
 
 def scrubbed_text(scrub: Row | None, now: int) -> str | None:
@@ -329,132 +403,11 @@ def scrubbed_text(scrub: Row | None, now: int) -> str | None:
         return None
     if scrub["running"]:
         return f"{scrub['position_percent']:.0f} % now"
-    return f"{_span(now - scrub['ended'])} ago" if scrub["ended"] else "never"
+    return f"{span(now - scrub['ended'])} ago" if scrub["ended"] else "never"
 
 
-def _span(seconds: int) -> str:
+def span(seconds: int) -> str:
+    """A span of time for people."""
     from koboldfs.model.advice import span_text
 
     return span_text(seconds)
-
-
-# --- one file
-
-
-@click.command()
-@tracker_options
-@domain_option
-@click.option("--no-read", is_flag=True, help="Do not read the copies; only look.")
-@click.argument("key", type=KEY)
-@pass_context
-def why(context: Context, key: bytes, no_read: bool) -> None:
-    """Tell everything about one file.
-
-    Where it is, what each copy's checksum is now (they are read for that, up to 20
-    seconds each), and what waits for it. Exit status 1 if no copy is good.
-    """
-    from koboldfs.tracker_client import Refused
-
-    arguments = {
-        "domain": os.fsencode(context.domain_needed()).decode("latin-1"),
-        "key": key.decode("latin-1"),
-        "noread": "1" if no_read else None,
-    }
-    with context.tracker() as tracker:
-        try:
-            fields = tracker.ask("file_health", arguments)
-        except Refused as refusal:
-            if refusal.word == "unknown_command":
-                raise Failed(SILENT) from refusal
-            raise
-    found = file_of(fields)
-    if context.json:
-        output.write_json(found)
-    else:
-        show_file(found)
-    verdicts = {copy["verdict"] for copy in found["copies"]}
-    if not verdicts & {"good", "unknown", "unread"}:
-        raise Failed("no copy of it is good now")
-
-
-def file_of(fields: Mapping[str, str]) -> Row:
-    """What a reply to ``file_health`` says, for ``--json``."""
-    texts = ("domain", "class", "key", "checksum", "class_checksum", "policy")
-    found: Row = {name: output.word_text(fields.get(name, "")) for name in texts}
-    found |= {name: number(fields, name) for name in ("fid", "length", "wanted", "now")}
-    found["copies"] = [
-        {
-            "devid": number(row, "devid"),
-            "host": output.word_text(row.get("host", "")),
-            "state": row.get("state") or None,
-            "observed": row.get("observed") or None,
-            "verdict": row.get("verdict") or "unread",
-            "size": number(row, "size"),
-            "checksum": row.get("checksum") or None,
-            "path": row.get("path") or None,
-        }
-        for row in rows_of(fields, "copy", "copies")
-    ]
-    found["waits"] = {
-        name.removeprefix("wait_").removesuffix("_nexttry"): {
-            "nexttry": number(fields, name),
-            "failcount": number(fields, name.removesuffix("nexttry") + "failcount"),
-        }
-        for name in fields
-        if name.startswith("wait_") and name.endswith("_nexttry")
-    }
-    return found
-
-
-_WAITS = {
-    "replqueue": "to be copied",
-    "delqueue": "to be deleted",
-    "fsckqueue": "to be checked",
-    "rebqueue": "to be moved",
-    "tempfile": "an upload is open",
-}
-
-
-def show_file(found: Row) -> None:
-    """A file for people."""
-    rows = [
-        ("key", output.printable(found["key"])),
-        ("fid", found["fid"]),
-        ("size", f"{found['length']} bytes"),
-        ("class", output.printable(f"{found['class']}, {found['policy']}")),
-        ("checksum", found["checksum"] or "none is recorded"),
-    ]
-    if found["class_checksum"]:
-        rows.append(("of its class", found["class_checksum"]))
-    good = sum(copy["verdict"] == "good" for copy in found["copies"])
-    wanted = f"{len(found['copies'])} recorded, {found['wanted']} wanted"
-    rows.append(("copies", f"{wanted}, {good} read and good"))
-    for name, row in found["waits"].items():
-        due = (row["nexttry"] or 0) - (found["now"] or 0)
-        when = "due now" if due <= 0 else f"due in {_span(due)}"
-        if row["nexttry"] and row["nexttry"] >= 2**31 - 1:
-            when = "given up: `replicate_now` tries again"
-        tried = f", failed {row['failcount']} times" if row["failcount"] else ""
-        rows.append((_WAITS.get(name, output.printable(name)), f"{when}{tried}"))
-    if not found["waits"]:
-        rows.append(("waiting", "nothing"))
-    for name, value in rows:
-        click.echo(f"{name:<14}{value}")
-    output.write_table(
-        ("DEVICE", "HOST", "STATE", "OBSERVED", "NOW", ">SIZE", "CHECKSUM NOW"),
-        [
-            (
-                f"dev{copy['devid']}",
-                copy["host"],
-                copy["state"],
-                copy["observed"],
-                copy["verdict"],
-                copy["size"],
-                copy["checksum"],
-            )
-            for copy in found["copies"]
-        ],
-    )
-
-
-COMMANDS = (why,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 #: How long one tracker may take to say that it is there (seconds), unless asked for.
 STATUS_SECONDS = 5.0
+
+#: Counters are told in lines of so many characters.
+COUNTERS_WIDTH = 84
 
 Row = dict[str, Any]
 
@@ -57,12 +61,9 @@ def gather(context: Context) -> dict[str, Any]:
                 row["reachable"] = True
                 row["uptime_seconds"] = counters.get("uptime")
                 health = safety.asked(tracker, "cluster_health")
-                if not picture:
-                    picture = cluster(tracker, counters)
-                    scrubs = safety.asked(tracker, "scrub_status")
-                    safety.add_to_devices(picture["devices"], health, scrubs)
-                    told = None if health is None else safety.safety(health)
-                    picture["safety"] = told
+                if not picture or (health is not None and not healths):
+                    # The first that answers; better, the first that tells.
+                    picture = told(tracker, counters, health)
                 if health is not None:
                     healths.append(health)
             except KoboldError as error:
@@ -73,6 +74,18 @@ def gather(context: Context) -> dict[str, Any]:
     found["jobs"] = safety.jobs(healths)
     found["advice"] = safety.advised(found)
     return found
+
+
+def told(
+    tracker: TrackerClient, counters: dict[str, Any], health: dict[str, str] | None
+) -> dict[str, Any]:
+    """What a tracker knows of the cluster, and of how safe it is (None: it does not
+    tell). Raises `Refused`, `TrackersAway`."""
+    picture = cluster(tracker, counters)
+    scrubs = None if health is None else safety.asked(tracker, "scrub_status")
+    safety.add_to_devices(picture["devices"], health, scrubs)
+    picture["safety"] = None if health is None else safety.safety(health)
+    return picture
 
 
 def cluster(tracker: TrackerClient, counters: dict[str, Any]) -> dict[str, Any]:
@@ -201,7 +214,9 @@ def show(picture: Mapping[str, Any]) -> None:
     counters = {n: v for n, v in picture["counters"].items() if n != "uptime"}
     if counters:
         _title("Counters")
-        output.write_table(("NAME", ">VALUE"), sorted(counters.items()), "  ")
+        told = (f"{name} {value}" for name, value in sorted(counters.items()))
+        for line in textwrap.wrap("; ".join(told), COUNTERS_WIDTH):
+            click.echo(f"  {line}")
 
 
 def show_hosts(rows: Sequence[Row], indent: str = "") -> None:
@@ -229,27 +244,34 @@ def show_devices(rows: Sequence[Row], indent: str = "", now: int | None = None) 
     known."""
     columns = ("DEVICE", "HOST", "STATE", "OBSERVED", ">SIZE", ">FULL", ">BUSY")
     scrubbed = now is not None and any(row.get("scrub") for row in rows)
-    last = (">WEIGHT", "SCRUBBED") if scrubbed else (">WEIGHT",)
+    last = (">WEIGHT", "SCRUBBED", "FOUND") if scrubbed else (">WEIGHT",)
     output.write_table(
         (*columns, *last),
         [
             (
                 f"dev{row['devid']}",
                 row["host"],
-                row["state"],
-                row["observed"],
+                safety.state_text(row),
+                safety.observed_text(
+                    row["observed"], row.get("absence"), bool(row.get("slow_seconds"))
+                ),
                 None
                 if row["mb_total"] is None
                 else output.size_text(row["mb_total"] * 2**20),
                 _percent(row["full_percent"]),
                 _percent(row["utilization_percent"]),
                 row["weight"],
-                *([safety.scrubbed_text(row["scrub"], now or 0)] if scrubbed else []),
+                *(_scrub_texts(row, now or 0) if scrubbed else ()),
             )
             for row in rows
         ],
         indent,
     )
+
+
+def _scrub_texts(row: Row, now: int) -> tuple[str | None, str | None]:
+    scrub = row["scrub"]
+    return safety.scrubbed_text(scrub, now), safety.found_text(scrub)
 
 
 def show_classes(rows: Sequence[Row], indent: str = "") -> None:

@@ -69,7 +69,7 @@ def parse_usage(text: bytes) -> dict[str, str]:
 
 
 def kib(text: str) -> int | None:
-    """A size in KiB, or None if the text does not say one."""
+    """A size in KiB, or another number, or None if the text does not say one."""
     if not re.fullmatch("[0-9]{1,19}", text, re.ASCII) or int(text) > MAX_KIB:
         return None
     return int(text)
@@ -111,6 +111,7 @@ def _report_of_ours(fields: Mapping[str, str], prefix: str, devid: int) -> Devic
         float(busy) if known else None,
         failing[:MAX_REASON_CHARS],
         float(latency) if told else None,
+        kib(fields.get(f"{prefix}quarantined", "")) or 0,
     )
 
 

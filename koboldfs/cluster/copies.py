@@ -102,6 +102,13 @@ class Copies:
         policy, mindevcount = self.policy_of(dmid, classid)
         return policy.copies(Question(self.live.view, frozenset(devids), mindevcount))
 
+    def counted(self, located: Located) -> tuple[int, int]:
+        """How many copies of the file count (those on dead or lost devices do not), and
+        how many its policy wants in the end."""
+        file = located.file
+        there = list(filter(self.live.view.counts, located.devids))
+        return len(there), self.wanted(file.dmid, file.classid, there)
+
     def settled(self, dmid: int, classid: int, devids: Collection[int]) -> bool:
         """Whether a file of that class on these devices will want no further copy,
         whatever hosts come. One on a dead or lost device will."""

@@ -40,11 +40,13 @@ class CopyReport:
 
 @frozen
 class FileReport:
-    """All that is known. `waits` by queue: the columns of the file's row in it."""
+    """All that is known. So many copies are `counting` (those on dead or lost devices
+    do not), and `wanted`. `waits` by queue: the columns of the file's row in it."""
 
     located: Located
     checksum: Checksum | None
     class_checksum: Checksum | None
+    counting: int
     wanted: int
     policy: str
     copies: tuple[CopyReport, ...]
@@ -79,7 +81,7 @@ class FileReports:
             located,
             own,
             await names.class_checksum(file.fid),
-            names.copies.wanted(file.dmid, file.classid, located.devids),
+            *names.copies.counted(located),
             str(policy),
             tuple(copies),
             await names.files.queue_rows(file.fid),

@@ -16,7 +16,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import LoopingCall, deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from koboldfs.errors import KoboldError
@@ -259,7 +259,8 @@ class LiveView(Service):
             was = before.health.hosts.get(hostid)
             if was is not None and was.reachable != report.reachable:
                 host = after.hosts.get(hostid)
-                self.log.warn(
+                self.log.emit(
+                    LogLevel.info if report.reachable else LogLevel.warn,
                     "host {name} is {state}",
                     name=host.name if host else hostid,
                     state="back" if report.reachable else "unreachable",
@@ -267,9 +268,16 @@ class LiveView(Service):
         for devid, seen in after.health.devices.items():
             had = before.health.devices.get(devid)
             if had is not None and had.observed != seen.observed:
-                self.log.warn(
+                better = _rank(seen.observed) > _rank(had.observed)
+                self.log.emit(
+                    LogLevel.info if better else LogLevel.warn,
                     "device {devid} is {state}, was {was}",
                     devid=devid,
                     state=seen.observed,
                     was=had.observed,
                 )
+
+
+def _rank(observed: str) -> int:
+    """The better a device is, the more."""
+    return ("unreachable", "readable", "writeable").index(observed)

@@ -44,7 +44,7 @@ class Moving:
         living = set(filter(view.counts, located.devids))
         if devid not in located.devids or view.is_dead(devid):
             return MOVED
-        if not view.may_delete_from(devid):
+        if not view.may_be_emptied(devid):
             return KEPT
         rest = living - {devid}
         barred = {devid}
@@ -131,6 +131,8 @@ class Moving:
             return KEPT
         if not await self._tasks.release_copy(fid, devid, sorted(there)):
             return KEPT
+        if not view.may_delete_from(devid):
+            return MOVED  # the bytes stay on a disk that fails
         try:
             await self._copies.nodes.remove(place, fid)
         except errors.NodeFault as error:

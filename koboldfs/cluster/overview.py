@@ -2,7 +2,9 @@
 
 Counted now: files short of copies (by class, along an index, up to `COUNTED_FILES` in
 each), copies on devices that cannot be read, and of the files there a few thousand by
-looking at each. What the census counted is shown as of its time.
+looking at each. The index knows of recorded copies; those on lost devices do not count
+(`View.counts`), which is found by looking. What the census counted is shown as of its
+time.
 
 The times of things are those of the database's clock. How long a device has been away
 is known since this process saw it go.
@@ -40,19 +42,22 @@ OLDEST_SETTING = "kobold_oldest_short"
 @frozen
 class Away:
     """A device that cannot be read: `copies` recorded there (counted up to a limit),
-    and since when it is so as far as this process knows (Unix seconds)."""
+    since when it is so as far as this process knows (Unix seconds), and whether it
+    counts as `lost`."""
 
     devid: int
     copies: int
     since: int
+    lost: bool
 
 
 @frozen
 class Oldest:
-    """The file of the lowest fid that is short; `since` when it was first found so in
-    the background (Unix seconds, 0: not yet)."""
+    """The file of the lowest fid that is short, with so many `copies` that count;
+    `since` when it was first found so in the background (Unix seconds, 0: not yet)."""
 
     located: Located
+    copies: int
     wanted: int
     since: int
 
@@ -60,7 +65,8 @@ class Oldest:
 @define
 class Standing:
     """All of it. `unreadable` files of the `looked_at` ones on devices that are away
-    have no copy that can be read now; `looked_at_all`: there are no others."""
+    have no copy that can be read now; `looked_at_all`: there are no others.
+    `draining`: devices in state drain, with how many copies each has left."""
 
     now: int
     shortages: Shortages
@@ -69,6 +75,7 @@ class Standing:
     unreadable: int
     looked_at: int
     looked_at_all: bool
+    draining: Mapping[int, int]
     queues: Mapping[str, int]
     census: Census | None
     walk: Census | None
@@ -137,9 +144,12 @@ class Overview:
 
     async def _look(self) -> Standing:
         unix = await self._health.unix_time()
-        shortages = await self.shortages()
+        shortages = await self._recorded()
         away = [await self._away(devid, unix) for devid in sorted(self._gone)]
-        unreadable, looked, whole = await self._unreadable([a.devid for a in away])
+        devids = [one.devid for one in away]
+        unreadable, looked, whole = await self._look_at(
+            devids, shortages, LOOKED_AT_FILES
+        )
         return Standing(
             unix,
             shortages,
@@ -148,6 +158,7 @@ class Overview:
             unreadable,
             looked,
             whole,
+            await self._draining(),
             await self._queues.lengths(),
             Census.of(await self._topology.setting(CENSUS_SETTING)),
             Census.of(await self._topology.setting(PASS_SETTING)),
@@ -159,6 +170,14 @@ class Overview:
         return self._health.unix_time()
 
     async def shortages(self) -> Shortages:
+        """Files with fewer copies that count than their classes want; of those on lost
+        devices one page is looked at."""
+        found = await self._recorded()
+        lost = [devid for devid in self._gone if devid in self._copies.live.view.lost]
+        await self._look_at(lost, found, PAGE_FILES)
+        return found
+
+    async def _recorded(self) -> Shortages:
         """Files with fewer recorded copies than their classes want."""
         view, found = self._copies.live.view, Shortages()
         deadline = self._clock.seconds() + LOOKING_SECONDS
@@ -186,39 +205,53 @@ class Overview:
             located = await self._files.find_fid(shortages.lowest_fid)
         if located is None:
             return None
-        file = located.file
-        wanted = self._copies.wanted(file.dmid, file.classid, located.devids)
-        return Oldest(located, wanted, since)
+        return Oldest(located, *self._copies.counted(located), since)
 
     def is_short(self, located: Located) -> bool:
-        """Whether a file has fewer living copies than its policy wants."""
-        file, view = located.file, self._copies.live.view
-        there = [devid for devid in located.devids if not view.is_dead(devid)]
-        return len(there) < self._copies.wanted(file.dmid, file.classid, there)
+        """Whether a file has fewer copies that count than its policy wants."""
+        counting, wanted = self._copies.counted(located)
+        return counting < wanted
+
+    async def _draining(self) -> dict[int, int]:
+        devices = self._copies.live.view.devices
+        return {
+            devid: await self._health.copies_on(devid, COUNTED_FILES)
+            for devid in sorted(devices)
+            if devices[devid].status == "drain"
+        }
 
     async def _away(self, devid: int, unix: int) -> Away:
         copies = await self._health.copies_on(devid, COUNTED_FILES)
-        return Away(devid, copies, unix - round(self.away_seconds(devid)))
+        lost = devid in self._copies.live.view.lost
+        return Away(devid, copies, unix - round(self.away_seconds(devid)), lost)
 
-    async def _unreadable(self, devids: list[int]) -> tuple[int, int, bool]:
+    async def _look_at(
+        self, devids: list[int], shortages: Shortages, most: int
+    ) -> tuple[int, int, bool]:
         """Of the files on these devices: how many cannot be read, of how many that
-        were looked at, and whether these are all."""
-        view, seen, lost = self._copies.live.view, set[int](), 0
+        were looked at (about `most`), and whether these are all. Those on lost devices
+        are looked at first, and `shortages` corrected by what is found there."""
+        view, seen, unreadable = self._copies.live.view, set[int](), 0
         deadline = self._clock.seconds() + LOOKING_SECONDS
-        for devid in devids:
-            after = 0
+        for devid in sorted(devids, key=lambda one: (one not in view.lost, one)):
+            after, lost = 0, devid in view.lost
             while True:
-                if len(seen) >= LOOKED_AT_FILES or self._clock.seconds() > deadline:
-                    return lost, len(seen), False
+                if len(seen) >= most or self._clock.seconds() > deadline:
+                    shortages.partial = shortages.partial or lost
+                    return unreadable, len(seen), False
                 page = await self._tasks.files_on(devid, after, PAGE_FILES)
                 for one in page:
-                    if one.file.fid not in seen:
-                        seen.add(one.file.fid)
-                        lost += not any(map(view.readable, one.devids))
+                    if one.file.fid in seen:
+                        continue
+                    seen.add(one.file.fid)
+                    unreadable += not any(map(view.readable, one.devids))
+                    if lost:
+                        recorded, counted = len(one.devids), self._copies.counted(one)
+                        shortages.correct(one.file.fid, recorded, *counted)
                 if len(page) < PAGE_FILES:
                     break
                 after = page[-1].file.fid
-        return lost, len(seen), True
+        return unreadable, len(seen), True
 
 
 def _is_away(view: View, devid: int) -> bool:

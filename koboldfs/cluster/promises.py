@@ -23,9 +23,11 @@ class Promises:
         """What a file of that class with copies there has of its promise.
 
         Copies on nodes without fsync count as copies, and not silently: `keeping`
-        tells how many files had one, and the cluster's health names the nodes.
+        tells how many files had one, and the cluster's health names the nodes. Those
+        on dead or lost devices are none.
         """
         copies = self._copies
+        devids = list(filter(copies.live.view.counts, devids))
         wanted = copies.wanted(dmid, classid, devids)
         return Promise(
             len(copies.hosts_of(devids)), min(copies.promised_hosts(), wanted)

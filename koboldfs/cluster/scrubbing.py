@@ -55,6 +55,12 @@ class Scrubbing:
         names = {one.dmid: one.name for one in self._live.view.domains.values()}
         return [(one, names.get(one.file.dmid, "")) for one in found]
 
+    async def lost_since(self, fid: int) -> int | None:
+        """When it was found that the file has no good copy (Unix seconds); None if it
+        was not."""
+        found = await self.scrubs.lost_after(fid - 1, 1)
+        return found[0].since if found and found[0].file.fid == fid else None
+
     # --- for the job
 
     async def take(

@@ -150,7 +150,7 @@ class CensusTaker:
 
     def _seen(self, located: Located) -> Seen:
         file, view = located.file, self._copies.live.view
-        there = [devid for devid in located.devids if not view.is_dead(devid)]
+        there = list(filter(view.counts, located.devids))
         kind = file.dmid, file.classid
         if kind not in self._wanted:
             self._wanted[kind] = self._copies.wanted(*kind, ())

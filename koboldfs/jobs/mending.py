@@ -54,6 +54,7 @@ from koboldfs.model.entities import (
 from koboldfs.model.policy import COPY
 from koboldfs.model.scrub import (
     BAD_COPY,
+    FULL,
     GOOD,
     MISSING,
     MOVED,
@@ -229,6 +230,12 @@ class Mending:
                 fid=fid,
                 devid=devid,
                 reason=reason,
+            )
+        elif word == FULL:
+            self.log.error(
+                "fid {fid} stays where it is: the quarantine of device {devid} is full",
+                fid=fid,
+                devid=devid,
             )
         return word
 

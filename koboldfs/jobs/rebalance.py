@@ -69,7 +69,7 @@ class RebalanceWorker(QueueWorker[Task, TaskDone]):
         self._empty &= draining
         for devid in sorted(draining):
             position, due = self._walks.get(devid, (0, now))
-            if now < due or not view.may_delete_from(devid):
+            if now < due or not view.may_be_emptied(devid):
                 continue
             rate, size = self._balance.queue_limits()
             if await self._tasks.count_tasks(REBALANCE_TASK, size) >= size:

@@ -100,6 +100,13 @@ def lost_after_seconds(view: View) -> int:
     return int(text) if re.fullmatch("[0-9]{1,12}", text, re.ASCII) else 0
 
 
+def word(view: View, devid: int) -> str:
+    """``lost``, ``late`` (it was, and is back), or empty."""
+    if devid in view.lost:
+        return "lost"
+    return "late" if devid in view.late else ""
+
+
 def seen(view: View, devid: int) -> bool:
     """Whether this tracker sees the device."""
     return view.observed(devid) in ("readable", "writeable")

@@ -10,11 +10,16 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
+from koboldfs.model.scrub import MOST_QUARANTINED, beyond_belief
+
 #: A device that is fuller takes few more files, and then none (percent).
 NEARLY_FULL_PERCENT = 90.0
 #: Clocks of trackers and the database should not be further apart (seconds): leases
 #: and graces are counted in them.
 CLOCK_SECONDS = 5
+#: A device on which anything takes longer is a matter for people (seconds); a machine
+#: that is busy may make one look slow that is not.
+SLOW_SECONDS = 2.0
 #: Jobs without which files get lost or room is not given back, and what they do.
 NEEDED_JOBS = {
     "replicate": "missing copies are not made",
@@ -28,7 +33,10 @@ STUCK_ROWS = 1
 
 @frozen
 class DeviceState:
-    """What is known of a device; `copies` and `away_seconds` of one that is away."""
+    """What is known of a device; `copies` and `away_seconds` of one that is away, which
+    may count as `lost`. `failing`: why its node does not trust the disk. So many files
+    are in its quarantine, and the scrub read so many, and found so many `orphans`.
+    `copies_left` on one that is draining."""
 
     name: str
     host: str
@@ -37,6 +45,13 @@ class DeviceState:
     full_percent: float | None = None
     copies: int | None = None
     away_seconds: int | None = None
+    lost: bool = False
+    failing: str = ""
+    slow_seconds: float | None = None
+    quarantined: int = 0
+    scrubbed_files: int = 0
+    orphans: int = 0
+    copies_left: int | None = None
 
 
 @frozen
@@ -54,7 +69,9 @@ class JobState:
 @frozen
 class Situation:
     """What advice is given on. Files by how many copies they have, as they are counted
-    now; that of those with `none` is a least number if `capped`."""
+    now; that of those with `none` is a least number if `capped`. `lost_files` have no
+    good copy, by the scrub. Devices that are away for `lost_after_seconds` count as
+    lost (0: none does), but none just now if there is a reason (`lost_barred`)."""
 
     none: int = 0
     one: int = 0
@@ -70,6 +87,8 @@ class Situation:
     silent_trackers: Sequence[str] = ()
     clock_difference_seconds: int | None = None
     lost_files: int = 0
+    lost_after_seconds: int = 0
+    lost_barred: str = ""
 
 
 def advice(situation: Situation) -> list[str]:
@@ -87,22 +106,26 @@ def _files(it: Situation) -> Iterator[str]:
     least = "at least " if it.capped else ""
     if it.none:
         yield (
-            f"{least}{_files_text(it.none)} without any copy: run `koboldfs fsck"
-            " start`, which searches all devices; bring back devices that are away"
+            f"{least}{_files_text(it.none)} without any copy that counts: bring back"
+            " devices that are away; if none is, run `koboldfs fsck start`, which"
+            " searches all devices"
         )
     if it.unreadable > it.none:
         yield (
             f"{_files_text(it.unreadable)} cannot be read now, as all their copies are"
-            " on devices that are away: bring these back"
+            " on devices that are away: bring these back; marking them dead would"
+            " forget these files"
         )
     if it.lost_files:
         yield (
             f"the scrub found {_files_text(it.lost_files)} with no good copy: `koboldfs"
-            " why KEY` tells about one; restore it from elsewhere"
+            " scrub lost` names them; restore them from elsewhere, or delete them"
         )
     short = it.one + it.fewer
     replicate = next((job for job in it.jobs if job.name == "replicate"), None)
-    if short and it.able_hosts and replicate and replicate.running:
+    # What lost devices leave short is queued by and by.
+    settled = not any(one.lost for one in it.devices)
+    if short and settled and it.able_hosts and replicate and replicate.running:
         if not replicate.waiting:
             yield (
                 f"{_files_text(short)} short of copies, and none of them is queued: run"
@@ -120,26 +143,77 @@ def _devices(it: Situation) -> Iterator[str]:
                 f"{where} is set down: when it is mended, mark it alive; when it is"
                 " lost, mark it dead, and its files are copied again"
             )
-        elif one.observed == "unreachable":
-            since = ""
-            if one.away_seconds is not None:
-                since = f" for {span_text(one.away_seconds)}"
-            copies = f", with {one.copies} copies" if one.copies else ""
+        elif one.observed == "unreachable" or one.lost:
+            yield _away_text(it, one, where)
+        elif one.state == "drain":
+            if one.copies_left == 0:
+                yield (
+                    f"{where} is drained, no file is there: mark it dead and take it"
+                    " out, or mark it alive to use it again"
+                )
+        elif one.state == "readonly" or one.observed == "readable" or one.failing:
+            yield f"{where} {_unwritten_text(one)}"
+        elif one.slow_seconds is not None and one.slow_seconds >= SLOW_SECONDS:
             yield (
-                f"{where} has not answered{since}{copies}: look at its host; if it is"
-                " lost, mark it dead, and its files are copied again"
+                f"{where} is slow ({one.slow_seconds:.1f} s), and avoided: look at its"
+                " disk; drain it if it fails"
             )
-        elif one.state == "readonly" or one.observed == "readable":
-            why = "set read-only" if one.state == "readonly" else "not writable"
-            yield (
-                f"{where} is {why}: look at its disk; drain it if it fails, or mark it"
-                " alive when it is well"
-            )
-        if one.full_percent is not None and one.full_percent >= NEARLY_FULL_PERCENT:
-            yield (
-                f"{where} is {one.full_percent:.0f} % full: add a device, or run"
-                " `koboldfs rebalance`"
-            )
+        yield from _disk(one, where)
+
+
+def _away_text(it: Situation, one: DeviceState, where: str) -> str:
+    since = "" if one.away_seconds is None else f" for {span_text(one.away_seconds)}"
+    copies = f", with {one.copies:,} copies" if one.copies else ""
+    told = f"{where} has not answered{since}{copies}"
+    if one.lost:
+        return (
+            f"{told}, and counts as lost: its files are copied elsewhere; bring it"
+            " back, and its copies count again, or mark it dead to forget them"
+        )
+    if it.lost_after_seconds and not it.lost_barred:
+        return (
+            f"{told}: look at its host; after {span_text(it.lost_after_seconds)} it"
+            " counts as lost, and its files are copied elsewhere"
+        )
+    barred = ""
+    if it.lost_barred:
+        barred = f" nothing counts as lost by itself now ({it.lost_barred});"
+    return (
+        f"{told}: look at its host;{barred} if it is lost, mark it dead, and its files"
+        " are copied again"
+    )
+
+
+def _unwritten_text(one: DeviceState) -> str:
+    """Of a device that can be read only."""
+    what = "is set read-only" if one.state == "readonly" else "takes no writes"
+    if one.failing:
+        return (
+            f"{what}, as its disk fails ({one.failing}): mark it drain, and when it is"
+            " empty, dead, and replace the disk; if the disk is well after all, start"
+            " its node anew and mark it alive"
+        )
+    if one.state == "readonly":
+        return f"{what}: mark it alive if it may take files, or drain it"
+    return f"{what}: its node's log says why"
+
+
+def _disk(one: DeviceState, where: str) -> Iterator[str]:
+    if one.full_percent is not None and one.full_percent >= NEARLY_FULL_PERCENT:
+        yield (
+            f"{where} is {one.full_percent:.0f} % full: add a device, or run"
+            " `koboldfs rebalance`"
+        )
+    if one.quarantined >= MOST_QUARANTINED:
+        yield (
+            f"{where} has a full quarantine ({one.quarantined:,} files), and bad copies"
+            " stay where they are: look at its disk, and clear .koboldfs/quarantine"
+        )
+    if beyond_belief(one.orphans, one.scrubbed_files):
+        yield (
+            f"{where} has {_files_text(one.orphans)} that no row knows, so many that"
+            " they are left alone: is the database an old one? Its log says more"
+        )
 
 
 def _hosts(it: Situation) -> Iterator[str]:

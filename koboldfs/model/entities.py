@@ -321,6 +321,7 @@ class DeviceReport:
 
     `failing`: why its node does not trust the disk any more (empty: it does).
     `latency_seconds`: the longest that anything lately took on it, or takes.
+    `quarantined`: files in its quarantine.
     """
 
     devid: int
@@ -330,6 +331,7 @@ class DeviceReport:
     utilization: float | None = None
     failing: str = ""
     latency_seconds: float | None = None
+    quarantined: int = 0
 
 
 @frozen

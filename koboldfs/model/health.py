@@ -66,11 +66,31 @@ class Shortages:
             below = self.exact_below
             self.exact_below = last if below is None else min(last, below)
 
+    def correct(self, fid: int, recorded: int, counting: int, wanted: int) -> None:
+        """Of a file's `recorded` copies only `counting` ones count, because others are
+        on lost devices; as many as are recorded were added."""
+        if recorded < wanted:
+            self._change(recorded, -1)
+        if counting < wanted:
+            self._change(counting, 1)
+            if self.lowest_fid is None or fid < self.lowest_fid:
+                self.lowest_fid = fid
+
+    def _change(self, copies: int, more: int) -> None:
+        # Where not all were added, less than none may be left: that is none, at least.
+        if copies <= 0:
+            self.none = max(0, self.none + more)
+        elif copies == 1:
+            self.one = max(0, self.one + more)
+        else:
+            self.fewer = max(0, self.fewer + more)
+
 
 @frozen
 class Census:
     """A walk through all files by their fids, as far as `fid`. Times in Unix seconds;
-    `ended` 0: under way. Copies on devices that are dead or unknown do not count.
+    `ended` 0: under way. Copies on devices that are dead, lost or unknown do not
+    count.
 
     `whole` have all copies that their policy wants, `fewer` have at least two, `one`
     have one, `none` have none. `unreadable` have no copy on a device that could be
@@ -136,8 +156,8 @@ class Census:
 
 @frozen
 class Seen:
-    """What the census sees of a file: how many living copies it has and should have,
-    and whether one of them can be read now. `length` in bytes."""
+    """What the census sees of a file: how many copies that count it has, how many it
+    should have, and whether one of them can be read now. `length` in bytes."""
 
     fid: int
     length: int

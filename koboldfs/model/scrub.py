@@ -18,6 +18,9 @@ YOUNG = "young"  # it was written too short a time ago
 FULL = "full"  # the quarantine is
 FOREIGN = "foreign"  # the node has no quarantine
 SET_ASIDE_WORDS = (MOVED, MISSING, GOOD, YOUNG, FULL)
+#: Files in the quarantine of a device: beyond that nothing more is put there, because
+#: then nobody looks after it, and the disk shall not fill with what is of no use.
+MOST_QUARANTINED = 10_000
 #: Why a file is there; part of its name.
 BAD_COPY, ORPHAN = "bad", "orphan"
 

@@ -173,6 +173,17 @@ class View:
             and self.observed(devid) == "writeable"
         )
 
+    def may_be_emptied(self, devid: int) -> bool:
+        """Whether copies on the device may be given up for others: they can be removed,
+        or it is draining and its node takes no writes because the disk fails. Then the
+        bytes stay there, and whoever throws the disk away has nothing to lose."""
+        if self.may_delete_from(devid):
+            return True
+        device, seen = self.devices.get(devid), self.health.devices.get(devid)
+        draining = device is not None and device.status == "drain"
+        failing = seen is not None and bool(seen.failing)
+        return draining and failing and self.readable(devid)
+
     def wants_files(self, devid: int) -> bool:
         """Whether the device is to have new files: the operator lets it, and it was
         not away so long that it counts as lost (it may be away for less)."""

@@ -56,7 +56,9 @@ _SOON_THERE = frozenset({"lost+found", OWN_FOLDER, "usage", "test-write"})
 #: two are bad spots, which every disk gets.
 UNREADABLE_FILES = 3
 #: What a disk says, or its file system, that is broken (and not full, or forbidden).
-BROKEN_ERRNOS = frozenset({errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG})
+BROKEN_ERRNOS = frozenset(
+    {errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}
+)
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -67,7 +69,8 @@ class Device:
     `trouble` says why it cannot be read now (empty: it can); `refusal` why it takes no
     writes. `distrusted` stays until the process ends: a flush failed, and nobody knows
     what else the disk has dropped, or it could not read several files. `unwritable`:
-    why its tests have failed for some time. `utilization` in percent.
+    why its tests have failed for some time. `utilization` in percent. `quarantined`:
+    files in its quarantine, when that was last looked at.
     """
 
     devid: int
@@ -77,6 +80,7 @@ class Device:
     distrusted: str = ""
     unwritable: str = ""
     failed_tests: int = 0
+    quarantined: int = 0
     #: Files that the disk failed to read, see `UNREADABLE_FILES`.
     unread: set[str] = field(factory=set)
     marker: Marker | None = None

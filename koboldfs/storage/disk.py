@@ -34,6 +34,7 @@ from koboldfs.storage.cached import CachedReader
 MARKER_NAME = ".koboldfs-device"
 OWN_FOLDER = ".koboldfs"
 TEMPORARY_FOLDER = ".koboldfs/tmp"
+QUARANTINE_FOLDER = ".koboldfs/quarantine"
 MARKER_VERSION = 1
 #: A marker or a memory file is never longer (bytes).
 MAX_JSON_BYTES = 1024 * 1024

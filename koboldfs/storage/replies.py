@@ -142,7 +142,10 @@ class Replies:
         """Answer with an error: a status and one line."""
         status = status_of(error)
         text = "".join(char if char.isprintable() else "?" for char in str(error))
-        if status >= 500:
+        # Trackers ask every device how it is, before it was looked at, too. That it is
+        # not well is an answer; why, the log has once from who looks at it.
+        told = status == 503 and self.uri.endswith(b"/usage")
+        if status >= 500 and not told:
             self._log.warn(
                 "{method} {uri}: {status} {text}",
                 method=self.method.decode("latin-1"),

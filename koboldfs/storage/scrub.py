@@ -25,6 +25,7 @@ from koboldfs.model.scrub import (
     GOOD,
     LAST_FOLDER,
     MISSING,
+    MOST_QUARANTINED,
     MOVED,
     UNREADABLE,
     YOUNG,
@@ -35,19 +36,16 @@ from koboldfs.storage.batch import flush_failed
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.devices import Device
 from koboldfs.storage.digests import ReadFailed, digest_file
-from koboldfs.storage.disk import FileStat, IDisk, fault
+from koboldfs.storage.disk import QUARANTINE_FOLDER, FileStat, IDisk, fault
+from koboldfs.wire.http import copy_target
 
 _T = TypeVar("_T")
 
-QUARANTINE_FOLDER = ".koboldfs/quarantine"
 #: One request reads no further when it has read so much (bytes), or for so long
 #: (seconds); the file that it is reading then is read to its end. Others wait behind it
 #: in the device's thread for work that nobody waits for.
 MOST_DIGEST_BYTES = 64 * 1024 * 1024
 MOST_DIGEST_SECONDS = 5.0
-#: Files in the quarantine of a device: beyond that nothing more is put there, because
-#: then nobody looks after it, and the disk shall not fill with what is of no use.
-MOST_QUARANTINED = 10_000
 #: Fids of one folder in one answer, and folders looked into for one.
 MOST_LISTED = 1000
 MOST_FOLDERS = 200
@@ -79,7 +77,14 @@ class Scrubbing:
         """Read copies from the disk now; of as many, from the first on, as the limits
         of this room allow, and of one at least."""
         device = self._copies.folders.reading(devid)
-        return await self._run(device, self._digest_some, device, fids, hashtype)
+        found, failures = await self._run(
+            device, self._digest_some, device, fids, hashtype
+        )
+        for fid, error in failures:
+            # Here, where the thread's answer is: what is known of a device is the
+            # reactor's.
+            self._copies.failed_read(copy_target(devid, fid), error)
+        return found
 
     async def set_aside(
         self,
@@ -125,8 +130,10 @@ class Scrubbing:
 
     def _digest_some(
         self, device: Device, fids: Sequence[int], hashtype: int
-    ) -> list[Digest]:
+    ) -> tuple[list[Digest], list[tuple[int, OSError]]]:
+        """The digests, and what the disk said of those files that it did not read."""
         disk, found, count = self._copies.disk, list[Digest](), 0
+        failures: list[tuple[int, OSError]] = []
         until = self._seconds() + MOST_DIGEST_SECONDS
         for fid in fids:
             try:
@@ -135,9 +142,11 @@ class Scrubbing:
             except FileNotFoundError:
                 found.append(None)
             except (OSError, ReadFailed) as error:
-                if not _disks_fault(error):
+                cause = _disks_fault(error)
+                if cause is None:
                     raise
                 found.append(UNREADABLE)
+                failures.append((fid, cause))
             else:
                 found.append(checksum)
                 count += stat.size
@@ -145,7 +154,7 @@ class Scrubbing:
                 break
         if any(one is None for one in found):
             self._must_be_there(device)
-        return found
+        return found, failures
 
     def _must_be_there(self, device: Device) -> None:
         if not self._copies.folders.still_there(device):
@@ -202,16 +211,18 @@ def _reads_as(disk: IDisk, path: str, wanted: Checksum) -> bool:
     try:
         return digest_file(disk, path, wanted.hashtype, cold=True)[0] == wanted
     except (ReadFailed, OSError) as error:
-        if not _disks_fault(error):
+        if _disks_fault(error) is None:
             raise
         return False
 
 
-def _disks_fault(error: BaseException) -> bool:
-    """Whether the bytes are what is wrong: not that this process has no descriptor
-    left, or may not read them."""
+def _disks_fault(error: BaseException) -> OSError | None:
+    """What the disk said, when the bytes are what is wrong: not that this process has
+    no descriptor left, or may not read them (None)."""
     cause = error.__cause__ if isinstance(error, ReadFailed) else error
-    return isinstance(cause, OSError) and cause.errno in _UNREADABLE
+    if isinstance(cause, OSError) and cause.errno in _UNREADABLE:
+        return cause
+    return None
 
 
 def list_folder(disk: IDisk, root: str, folder: int, after: int) -> Listing:

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from koboldfs.errors import KoboldError
 from koboldfs.storage.devices import BROKEN_ERRNOS, Device, DeviceFolders
 from koboldfs.storage.disk import (
+    QUARANTINE_FOLDER,
     TEMPORARY_FOLDER,
     FileStat,
     IDisk,
@@ -155,6 +156,9 @@ class Watch:
             await self._test(device)
         if device.written_at is None or now - device.written_at >= USAGE_SECONDS:
             device.written_at = now
+            device.quarantined = await self._lanes.run(
+                device.devid, "check", count_quarantined, self._disk, device
+            )
             if device.observed == "writeable":
                 await self._lanes.run(
                     device.devid, "check", write_usage, self._disk, device
@@ -265,6 +269,14 @@ def write_usage(disk: IDisk, device: Device) -> None:
             disk.remove(new)
         except OSError:
             return
+
+
+def count_quarantined(disk: IDisk, device: Device) -> int:
+    """How many files its quarantine has. Blocks."""
+    try:
+        return len(disk.names(f"{device.path}/{QUARANTINE_FOLDER}"))
+    except OSError:
+        return 0  # there is none, or the disk does not say; others find that out
 
 
 def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:

@@ -91,6 +91,8 @@ class Verbs:
             fields[f"dev{number}_latency"] = f"{latency:.3f}"
             if device.failing:
                 fields[f"dev{number}_failing"] = device.failing
+            if device.quarantined:
+                fields[f"dev{number}_quarantined"] = device.quarantined
         return fields
 
     async def _stat(self, request: Request) -> dict[str, Any]:

@@ -12,12 +12,15 @@ from attrs import asdict
 from koboldfs import errors
 from koboldfs.cluster.file_report import CopyReport
 from koboldfs.cluster.overview import COUNTED_FILES, Standing
+from koboldfs.model import absence
 from koboldfs.model.health import Census
 from koboldfs.tracker.call import Call, Pairs, Services, TrackerCommand, optional
 from koboldfs.tracker.file_commands import DOMAIN, KEY
 
 #: A host that answers without its disk is named, up to so many.
 MAX_UNSYNCED = 100
+#: Devices of whose disks there is something to be told are named, up to so many.
+MAX_DISKS = 1000
 
 
 async def cluster_health(services: Services, call: Call) -> Pairs:
@@ -25,8 +28,10 @@ async def cluster_health(services: Services, call: Call) -> Pairs:
 
     OK: `now`; `short_none`, `short_one`, `short_fewer`, `short_capped`,
     `short_exact_below`, `short_partial`, `counted_to`; `oldest_fid` and so on; `away`,
-    and for each `away_<i>_devid`, `_copies`, `_since`; `unreadable`, `looked_at`,
-    `looked_at_all`;
+    and for each `away_<i>_devid`, `_copies`, `_since`, `_lost`; `unreadable`,
+    `looked_at`, `looked_at_all`; `lost_after`, `lost_barred`; `late` and
+    `late_<i>_devid`; `draining`, and for each `draining_<i>_devid`, `_copies`; `disks`,
+    and for each `disk_<i>_devid`, `_failing`, `_slow`, `_quarantined`; `scrub_lost`;
     `queue_<name>`; `census_*` and `walk_*`; `promised`, `able_hosts`; `stored`,
     `stored_short`, `stored_unsynced`; `unsynced` and `unsynced_<i>`; `jobs`, and for
     each `job_<i>_name`, `_running`, `_done`, `_failed`, `_under_way`, `_rate`,
@@ -35,6 +40,9 @@ async def cluster_health(services: Services, call: Call) -> Pairs:
     standing = await services.overview.standing()
     return [
         *_standing(services, standing),
+        *_absences(services),
+        *_disks(services),
+        ("scrub_lost", len(await services.scrubbing.lost(0))),
         *_promises(services),
         *_jobs(services),
     ]
@@ -60,7 +68,7 @@ def _standing(services: Services, standing: Standing) -> Pairs:
             ("oldest_fid", file.fid),
             ("oldest_domain", domain.name if domain else None),
             ("oldest_key", file.key),
-            ("oldest_copies", len(oldest.located.devids)),
+            ("oldest_copies", oldest.copies),
             ("oldest_wanted", oldest.wanted),
             ("oldest_since", oldest.since),
         )
@@ -70,6 +78,13 @@ def _standing(services: Services, standing: Standing) -> Pairs:
             (f"away_{index}_devid", away.devid),
             (f"away_{index}_copies", away.copies),
             (f"away_{index}_since", away.since),
+            (f"away_{index}_lost", int(away.lost)),
+        )
+    pairs.append(("draining", len(standing.draining)))
+    for index, (devid, copies) in enumerate(standing.draining.items(), 1):
+        pairs += (
+            (f"draining_{index}_devid", devid),
+            (f"draining_{index}_copies", copies),
         )
     pairs += (
         ("unreadable", standing.unreadable),
@@ -83,6 +98,38 @@ def _standing(services: Services, standing: Standing) -> Pairs:
         *_census("census", standing.census),
         *_census("walk", standing.walk),
     ]
+
+
+def _absences(services: Services) -> Pairs:
+    """When devices that are away count as lost, or why none does just now."""
+    view = services.view
+    seconds, barred = absence.lost_after_seconds(view), ""
+    if seconds:
+        barred = absence.cut_off(view, absence.expected(view, view.lost))
+    pairs: Pairs = [("lost_after", seconds), ("lost_barred", barred)]
+    late = sorted(view.late & set(view.devices))
+    pairs.append(("late", len(late)))
+    return pairs + [(f"late_{n}_devid", devid) for n, devid in enumerate(late, 1)]
+
+
+def _disks(services: Services) -> Pairs:
+    """What nodes tell of their disks that are not as they should be."""
+    health = services.view.health
+    told = [
+        seen
+        for devid, seen in sorted(health.devices.items())
+        if seen.failing or seen.quarantined or devid in health.slow
+    ][:MAX_DISKS]
+    pairs: Pairs = [("disks", len(told))]
+    for index, seen in enumerate(told, 1):
+        slow = seen.latency_seconds if seen.devid in health.slow else None
+        pairs += (
+            (f"disk_{index}_devid", seen.devid),
+            (f"disk_{index}_failing", seen.failing),
+            (f"disk_{index}_slow", None if slow is None else f"{slow:.1f}"),
+            (f"disk_{index}_quarantined", seen.quarantined),
+        )
+    return pairs
 
 
 def _census(name: str, census: Census | None) -> Pairs:
@@ -129,10 +176,11 @@ async def file_health(services: Services, call: Call) -> Pairs:
     that takes longer than 20 seconds is `unread`.
 
     OK: `fid`, `domain`, `class`, `key`, `length` (bytes), `checksum` (KoboldFS's own),
-    `class_checksum`, `policy`, `wanted` (copies); `copies`, and for each
-    `copy_<i>_devid`, `_host`, `_state`, `_observed`, `_verdict`, `_size`, `_checksum`,
-    `_path`; `wait_<queue>_nexttry` and `_failcount` of the queues that it is in; and
-    `now`. Errors: `no_key`, `unknown_key`.
+    `class_checksum`, `policy`, `wanted` and `counting` (copies), `lost_since` if the
+    scrub found no good copy; `copies`, and for each `copy_<i>_devid`, `_host`,
+    `_state`, `_observed`, `_absence`, `_verdict`, `_size`, `_checksum`, `_path`;
+    `wait_<queue>_nexttry` and `_failcount` of the queues that it is in; and `now`.
+    Errors: `no_key`, `unknown_key`.
     """
     domain = await services.namespace.known_domain(call.arguments.get("domain"))
     key = call.required("key", errors.NoKey)
@@ -148,6 +196,8 @@ async def file_health(services: Services, call: Call) -> Pairs:
         ("class_checksum", found.class_checksum),
         ("policy", found.policy),
         ("wanted", found.wanted),
+        ("counting", found.counting),
+        ("lost_since", await services.scrubbing.lost_since(file.fid)),
         ("copies", len(found.copies)),
     ]
     for index, copy in enumerate(found.copies, 1):
@@ -170,6 +220,7 @@ def _copy(
         "host": place.host.name if place else None,
         "state": device.status if device else None,
         "observed": view.observed(copy.devid),
+        "absence": absence.word(view, copy.devid),
         "verdict": copy.verdict,
         "size": copy.size,
         "checksum": copy.checksum,

@@ -23,7 +23,10 @@ from koboldfs.wire.metrics import (
 )
 
 #: What ``scrub_status`` tells of a device that is a count.
-_SCRUB_COUNTS = ("files", "bad", "mended", "missing", "orphans", "lost")
+_SCRUB_COUNTS = (
+    *("files", "bytes", "bad", "mended", "missing", "orphans", "lost"),
+    *("running", "ended"),
+)
 #: No cluster has more devices.
 _MAX_DEVICES = 10_000
 
@@ -134,8 +137,26 @@ class TrackerMetrics:
             for devid, device in view.devices.items()
         ]
         used = {f"dev{d}": 1 - view.free_share(d) for d in view.devices}
+        lost = {f"dev{d}": float(d in view.lost) for d in view.devices}
+        quarantined = {
+            f"dev{d}": seen.quarantined for d, seen in view.health.devices.items()
+        }
         return [
             Family("koboldfs_device", GAUGE, "Devices, by state.", states),
+            labelled(
+                "koboldfs_device_lost",
+                GAUGE,
+                "1: the device was away so long that its copies count as none.",
+                "device",
+                lost,
+            ),
+            labelled(
+                "koboldfs_device_quarantined",
+                GAUGE,
+                "Files in the device's quarantine.",
+                "device",
+                quarantined,
+            ),
             labelled(
                 "koboldfs_device_used_ratio",
                 GAUGE,
@@ -185,7 +206,15 @@ class TrackerMetrics:
                     census.ended,
                 ),
             ]
-        return [*families, *await self._scrub()]
+        return [*families, *await self._scrub(), *await self._lost()]
+
+    async def _lost(self) -> list[Family]:
+        try:
+            found = await self._services.scrubbing.lost(0)
+        except KoboldError:
+            return []
+        meaning = "Files without a good copy, by the scrub, counted to 100."
+        return [single("koboldfs_files_lost", GAUGE, meaning, len(found))]
 
     async def _scrub(self) -> list[Family]:
         try:
@@ -202,7 +231,7 @@ class TrackerMetrics:
                 if fields.get(f"scrub_{n}_{name}", "").isdecimal()
                 and f"scrub_{n}_devid" in fields
             }
-            meaning = f"What the scrub of a device counted: {name}."
+            meaning = f"The scrub of a device, this or the last pass: {name}."
             families.append(
                 labelled(f"koboldfs_scrub_{name}", GAUGE, meaning, "device", numbers)
             )

@@ -21,6 +21,7 @@ holds up nobody:
                                                       dev<i>_devid _observed _kib_total
                                                       _kib_used _utilization (percent)
                                                       _latency (seconds) [_failing]
+                                                      [_quarantined] (files)
     stat    devid fid                                 size [checksum]  (-1: not there)
     stats   devid fids                                sizes checksums
     digest  devid fid type                            checksum | missing=1

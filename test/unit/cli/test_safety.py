@@ -24,7 +24,7 @@ BAD = GOOD.replace("short_one=0", "short_one=60")
 BAD = BAD.replace("able_hosts=1", "able_hosts=0")
 BAD = BAD.replace("away=0", "away=1&away_1_devid=5&away_1_copies=7&away_1_since={ago}")
 BAD += (
-    "&oldest_fid=3&oldest_domain=demo&oldest_key=a%0Ab&oldest_copies=1"
+    "&scrub_lost=2&oldest_fid=3&oldest_domain=demo&oldest_key=a%0Ab&oldest_copies=1"
     "&oldest_wanted=2&oldest_since={ago}&walk_began={ago}&walk_fid=3"
 )
 SCRUB = (
@@ -35,14 +35,6 @@ SCRUB = (
 DEVICE = (
     b"OK devices=1&dev1_devid=1&dev1_hostid=1&dev1_status=alive&dev1_weight=50"
     b"&dev1_mb_total=2048&dev1_mb_used=512&dev1_observed_state=writeable\r\n"
-)
-FILE = (
-    "OK fid=7&domain=d&class=default&key=k%C3%A9&length=4&checksum=SHA-256:aa"
-    "&class_checksum=&policy=AllHosts%28%29&wanted=3&copies=2&copy_1_devid=1"
-    "&copy_1_host=node1&copy_1_state=alive&copy_1_observed=writeable"
-    "&copy_1_verdict={verdict}&copy_1_size=4&copy_1_checksum=SHA-256:aa"
-    "&copy_2_devid=5&copy_2_host=node2&copy_2_verdict=missing"
-    "&wait_replqueue_nexttry={due}&wait_replqueue_failcount=2&now=1800000000\r\n"
 )
 
 
@@ -83,11 +75,67 @@ class StatusTests(SafetyCase):
         self.assertIn("dev5 on node2 is set down", text)
         self.assertIn("promised on 1 hosts, and 0 can", text)
         self.assertIn("2 files with no good copy", text)
+        self.assertIn("2 lost", text)
         self.assertIn("12 % now", text)
         found = self.json("status")
         (away,) = [row for row in found["devices"] if row["devid"] == 5]
         self.assertEqual(away["copies_away"], 7)
         self.assertEqual(away["scrub"]["position_percent"], 12.5)
+
+    def test_lost(self) -> None:
+        """Devices that are lost or late, disks that fail, files without a good copy,
+        what the scrub found."""
+        text = BAD.replace("away_1_devid=5", "away_1_devid=1&away_1_lost=1")
+        text += (
+            "&late=1&late_1_devid=5&disks=1&disk_1_devid=1&disk_1_quarantined=10000"
+            "&disk_1_slow=0.7&draining=1&draining_1_devid=1&draining_1_copies=1200"
+            "&lost_after=3600&lost_barred="
+        )
+        text = text.replace("scrub_lost=2", "scrub_lost=100")
+        scrub = SCRUB.replace(b"_lost=2", b"_lost=2&scrub_1_bad=3&scrub_1_mended=1")
+        self.told(text, scrub_status=scrub)
+        text = self.done("status").stdout
+        self.assertIn("writeable, lost", text)
+        self.assertIn("alive, 1,200 left", text)
+        self.assertIn("3 bad, 1 mended, 2 lost", text)
+        self.assertIn("no good copy    at least 100, by the scrub", text)
+        self.assertIn("for 1 h 0 min, with 7 copies, and counts as lost", text)
+        self.assertIn("a full quarantine", text)
+        found = self.json("status")
+        rows = {row["devid"]: row for row in found["devices"]}
+        self.assertEqual(rows[1]["slow_seconds"], 0.7)
+        self.assertEqual((rows[1]["absence"], rows[5]["absence"]), ("lost", "late"))
+        self.assertEqual(rows[1]["quarantined"], 10_000)
+
+    def test_jobs(self) -> None:
+        """Those that have nothing to tell are only named; in JSON all are whole."""
+        text = GOOD.replace("jobs=4", "jobs=6") + (
+            "&job_5_name=scrub&job_5_running=1&job_5_rate=3.5&job_6_name=fsck"
+            "&job_6_running=1&job_6_failed=2"
+        )
+        self.told(text, get_devices=DEVICE)
+        text = self.done("status").stdout
+        self.assertIn("nothing to tell: expire, reap\n", text)
+        for name in ("scrub", "fsck", "delete", "replicate"):
+            self.assertRegex(text, f"\n  {name} +1 ")
+        self.assertEqual(len(self.json("status")["jobs"]), 6)
+
+    def test_one_screen(self) -> None:
+        """Of three nodes, with something wrong, it is at most 40 lines."""
+        hosts = b"OK hosts=3" + b"".join(
+            b"&host%d_hostid=%d&host%d_hostname=n%d&host%d_status=alive" % ((i,) * 5)
+            for i in (1, 2, 3)
+        )
+        devices = b"OK devices=3" + b"".join(
+            b"&dev%d_devid=%d&dev%d_hostid=%d&dev%d_status=alive" % ((i,) * 5)
+            for i in (1, 2, 3)
+        )
+        stats = b"".join(b"counter_%d 7\r\n" % i for i in range(12)) + b".\r\n"
+        replies = {"get_hosts": hosts + b"\r\n", "get_devices": devices + b"\r\n"}
+        self.told(BAD, **replies, **{"!stats": stats})
+        text = self.done("status").stdout
+        self.assertIn("counter_11 7", text)
+        self.assertLessEqual(text.count("\n"), 40, text)
 
     def test_exact(self) -> None:
         """What is not all counted is a least number, and only that."""
@@ -119,49 +167,20 @@ class StatusTests(SafetyCase):
         found = self.json("status")
         self.assertEqual((found["safety"], found["jobs"]), (None, []))
 
+    def test_mogilefs_beside(self) -> None:
+        """Of two trackers the one that can tell does, and the other is shown as up."""
+        self.told(GOOD, get_devices=DEVICE)
+        ours = self.environment["KOBOLDFS_TRACKERS"]
+        server = self.tracker(**CLUSTER)
+        self.environment["KOBOLDFS_TRACKERS"] = f"{server.address},{ours}"
+        found = self.json("status")
+        self.assertTrue(all(one["reachable"] for one in found["trackers"]))
+        self.assertEqual(found["safety"]["census"]["files"], 1234)
+        self.assertEqual(found["advice"], [])
+
     def test_nonsense(self) -> None:
         """Words for numbers, and counts of rows that are not there, do no harm."""
         line = b"OK now=x&jobs=99999999&job_1_rate=nan&job_x_name=a&away=7\r\n"
         self.tracker(**{**CLUSTER, "cluster_health": line})
         self.done("status")
         self.json("status")
-
-
-class WhyTests(SafetyCase):
-    """``koboldfs why``."""
-
-    def asked(self, verdict: str = "good", due: int = 0) -> None:
-        """Have the tracker tell of a file."""
-        line = FILE.format(verdict=verdict, due=due).encode()
-        self.server = self.tracker(file_health=line)
-
-    def test_file(self) -> None:
-        """Where it is, what its copies are now, what waits."""
-        self.asked()
-        text = self.done("--domain", "d", "why", "k").stdout
-        self.assertIn("2 recorded, 3 wanted, 1 read and good", text)
-        self.assertIn("to be copied  due now, failed 2 times", text)
-        self.assertIn("missing", text)
-        found = self.json("--domain", "d", "why", "--no-read", "k")
-        self.assertEqual(found["copies"][0]["checksum"], "SHA-256:aa")
-        self.assertEqual(found["key"], "k\xe9")
-        self.assertEqual(found["waits"]["replqueue"]["failcount"], 2)
-
-    def test_waits(self) -> None:
-        """For when it is due, or that it was given up."""
-        self.asked(due=NOW + 90)
-        self.assertIn("in 1 min 30 s", self.done("--domain", "d", "why", "k").stdout)
-        self.asked(due=2**31 - 1)
-        self.assertIn("given up", self.done("--domain", "d", "why", "k").stdout)
-
-    def test_no_good_copy(self) -> None:
-        """Exit status 1, and why."""
-        self.asked("bad")
-        result = self.done("--domain", "d", "why", "k", status=1)
-        self.assertIn("no copy of it is good", result.stderr)
-
-    def test_mogilefs(self) -> None:
-        """A tracker that cannot tell."""
-        self.tracker()
-        result = self.done("--domain", "d", "why", "k", status=1)
-        self.assertIn("does not tell", result.stderr)

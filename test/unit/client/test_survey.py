@@ -63,9 +63,11 @@ class UsageTests(SynchronousTestCase):
             )
         fields = {"devices": "1", "dev1_devid": "1", "dev1_observed": "readable"}
         told = fields | {"dev1_latency": "2.500", "dev1_failing": "a flush\nfailed"}
-        wanted = DeviceReport(1, "readable", None, None, None, "a flush?failed", 2.5)
+        told |= {"dev1_quarantined": "7"}
+        wanted = DeviceReport(1, "readable", None, None, None, "a flush?failed", 2.5, 7)
         self.assertEqual(reports_of_ours(told, [1]), {1: wanted})
         odd = fields | {"dev1_latency": "-1", "dev1_failing": "x" * 1000}
+        odd |= {"dev1_quarantined": "-7"}
         wanted = DeviceReport(1, "readable", failing="x" * MAX_REASON_CHARS)
         self.assertEqual(reports_of_ours(odd, [1]), {1: wanted})
         fields = {"devices": "9" * 18, "dev0_devid": "1", "dev0_observed": "fine"}

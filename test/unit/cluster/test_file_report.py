@@ -36,6 +36,7 @@ class Reports(WorldCase):
         self.assertEqual(found.checksum, own_checksum(DATA))
         self.assertEqual(found.copies[0].checksum, own_checksum(DATA))
         self.assertEqual((found.wanted, found.policy), (4, "AllHosts()"))
+        self.assertEqual(found.counting, 3)
 
     def test_not_read(self) -> None:
         """Only looked for."""
@@ -53,6 +54,16 @@ class Reports(WorldCase):
         self.run_now(world.store.update_device(30, {"status": "dead"}))
         world.look()
         self.assertEqual(self.verdicts()[30], "dead")
+
+    def test_lost(self) -> None:
+        """A copy on a lost device is told, and does not count."""
+        world = self.world
+        world.nodes.unreachable.add(3)
+        world.tables.settings["kobold_lost"] = "30"
+        world.look()
+        found = self.report()
+        self.assertEqual((found.counting, found.wanted), (2, 3))
+        self.assertEqual(self.verdicts()[30], "away")
 
     def test_other_length(self) -> None:
         """A shorter copy is bad, and needs not be read for that."""

@@ -440,26 +440,39 @@ class Observers(LiveCase):
         self.assertEqual(self.live.view.min_free_mb, 100)
 
     def test_changes_are_logged(self) -> None:
-        """Operators read when a host or device goes and comes back; not more."""
+        """Operators read when a host or device goes (a warning) and comes back (good
+        news); not more."""
         from twisted.logger import globalLogPublisher
 
         lines: list[str] = []
 
         def note(event: Any) -> None:
             if "host {name}" in event["log_format"]:
-                lines.append("{name} {state}".format(**event))
+                line = "{name} {state}".format(**event)
             elif "device {devid}" in event["log_format"]:
-                lines.append("dev{devid} {state}".format(**event))
+                line = "dev{devid} {state}".format(**event)
+            else:
+                return
+            lines.append(f"{event['log_level'].name}: {line}")
 
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
+        readonly = self.world.nodes.readonly
         self.world.nodes.unreachable.add(1)
         self.world.look()
         self.world.look()
         self.world.nodes.unreachable.clear()
-        self.world.nodes.readonly.add(10)
-        self.world.look()
+        for change in (readonly.add, readonly.remove, readonly.add):
+            change(10)
+            self.world.look()
         self.assertEqual(
             lines,
-            ["host1 unreachable", "dev10 unreachable", "host1 back", "dev10 readable"],
+            [
+                "warn: host1 unreachable",
+                "warn: dev10 unreachable",
+                "info: host1 back",
+                "info: dev10 readable",
+                "info: dev10 writeable",
+                "warn: dev10 readable",
+            ],
         )

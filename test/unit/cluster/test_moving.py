@@ -99,6 +99,26 @@ class Off(MovingCase):
         self.assertEqual(self.off(located, 20), KEPT)
         self.assertEqual(self.world.asked("copy"), [])
 
+    def test_failing(self) -> None:
+        """From a draining device whose disk fails copies are moved, too; their bytes
+        stay. Nor is that so for one that only takes no writes just now."""
+        located = self.world.file(5, [20])
+        self.world.nodes.readonly.add(20)
+        self.state(20, "drain")
+        self.assertEqual(self.off(located, 20), KEPT)
+        self.assertEqual(self.on(), (20,))
+        self.world.nodes.distrusted[20] = "a flush failed"
+        self.world.look()
+        self.assertFalse(self.world.live.view.may_delete_from(20))
+        self.assertEqual(self.off(located, 20), MOVED)
+        found = self.world.tables.devids(5)
+        self.assertEqual(len(found), 2)
+        self.assertEqual(self.world.nodes.devices_with(5), {20, *found})
+        self.assertNotIn(20, found)
+        self.state(20, "readonly")
+        located = self.world.file(6, [20])
+        self.assertEqual(self.off(located, 20), KEPT)
+
     def test_others_are_gone(self) -> None:
         """Copies that are only recorded do not count."""
         located = self.world.file(5, [10, 20, 30])

@@ -83,6 +83,62 @@ class Looks(WorldCase):
         self.world.look()
         self.assertEqual(self.standing().away, [])
 
+    def test_draining(self) -> None:
+        """How many copies are left on devices that are being emptied."""
+        for fid in (1, 2):
+            self.world.file(fid, [10, 20])
+        self.assertEqual(self.standing().draining, {})
+        for devid in (10, 30):
+            self.run_now(self.world.store.update_device(devid, {"status": "drain"}))
+        self.world.look()
+        self.assertEqual(self.standing().draining, {10: 2, 30: 0})
+
+    def lose(self, devid: int) -> None:
+        """A device whose host is away, and has been for too long."""
+        self.world.nodes.unreachable.add(devid // 10)
+        self.world.tables.settings["kobold_lost"] = str(devid)
+        self.world.look()
+
+    def test_lost(self) -> None:
+        """Copies on a lost device do not count, recorded as they are."""
+        world = self.world
+        world.tables.settings["kobold_policy"] = "MultipleHosts(2)"
+        world.file(1, [20, 30])
+        world.file(2, [10, 20])
+        world.file(3, [10])
+        world.file(4, [10, 20, 30])
+        self.lose(10)
+        found = self.standing()
+        short = found.shortages
+        self.assertEqual((short.none, short.one, short.fewer), (1, 1, 0))
+        self.assertEqual((found.unreadable, found.away[0].lost), (1, True))
+        oldest = found.oldest
+        assert oldest is not None
+        self.assertEqual((oldest.located.file.fid, oldest.copies), (2, 1))
+        self.assertEqual(self.run_now(self.overview.shortages()).lowest_fid, 2)
+        world.tables.settings["kobold_lost"] = ""
+        world.look()
+        found = self.standing()
+        self.assertEqual((found.shortages.one, found.away[0].lost), (1, False))
+
+    def test_many_lost(self) -> None:
+        """Where not all files on a lost device could be looked at, that is said; they
+        are looked at before those on others."""
+        self.patch(overview, "PAGE_FILES", 2)
+        self.patch(overview, "LOOKED_AT_FILES", 4)
+        for fid in range(1, 4):
+            self.world.file(fid, [10])
+        for fid in range(4, 7):
+            self.world.file(fid, [20])
+        self.world.nodes.unreachable.add(1)
+        self.lose(20)
+        found = self.standing()
+        self.assertEqual((found.shortages.none, found.shortages.partial), (3, False))
+        for fid in range(7, 10):
+            self.world.file(fid, [20])
+        found = self.standing()
+        self.assertEqual((found.shortages.none, found.shortages.partial), (4, True))
+
     def test_limits(self) -> None:
         """Only so many files are looked at, and that is said."""
         self.patch(overview, "PAGE_FILES", 2)

@@ -58,6 +58,13 @@ class Answers(PromisesCase):
         self.assertEqual(self.run_now(again), Promise(1, 2))
         self.assertEqual(self.keeping(world).stored, 1)
 
+    def test_lost(self) -> None:
+        """A copy on a lost device is none."""
+        world = World.of(3, kobold_ack_copies="2", kobold_lost="20")
+        promises = world.namespace.promises
+        self.assertEqual(promises.of(1, 0, [10, 20]), Promise(1, 2))
+        self.assertEqual(promises.of(1, 0, [10, 30]), Promise(2, 2))
+
     def test_one_host(self) -> None:
         """Where there is one host, a copy on it is all that AllHosts() wants."""
         world = World.of(1, kobold_ack_copies="2")

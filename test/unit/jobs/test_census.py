@@ -53,6 +53,17 @@ class Taken(WorldCase):
         self.assertEqual(found.unreadable, 2)
         self.assertIsNone(self.setting(PASS_SETTING))
 
+    def test_lost(self) -> None:
+        """Copies on a lost device count as none."""
+        self.files(5)
+        self.world.tables.settings["kobold_policy"] = "MultipleHosts(2)"
+        self.world.tables.settings["kobold_lost"] = "20"
+        self.world.look()
+        self.run_now(self.taker())
+        found = Census.of(self.setting(CENSUS_SETTING))
+        assert found is not None
+        self.assertEqual((found.whole, found.one, found.none), (0, 4, 1))
+
     def test_rests(self) -> None:
         """The next pass comes after a while."""
         self.files(3)

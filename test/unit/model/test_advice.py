@@ -39,7 +39,7 @@ class Advice(SynchronousTestCase):
 
     def test_files(self) -> None:
         """None, unreadable, bad everywhere, short and forgotten."""
-        self.assertIn("1 file without any copy", self.said(none=1))
+        self.assertIn("1 file without any copy that counts", self.said(none=1))
         self.assertIn("at least 100,000 files", self.said(none=100_000, capped=True))
         self.assertIn("3 files cannot be read", self.said(unreadable=3))
         self.assertIn("no good copy", self.said(lost_files=2))
@@ -53,9 +53,48 @@ class Advice(SynchronousTestCase):
         self.assertIn("dev1 on node1 is set down", self.device(state="down"))
         away = self.device(observed="unreachable", away_seconds=3700, copies=5)
         self.assertIn("has not answered for 1 h 1 min, with 5 copies", away)
-        self.assertIn("set read-only", self.device(state="readonly"))
-        self.assertIn("not writable", self.device(observed="readable"))
+        self.assertIn("mark it dead", away)
+        self.assertIn("set read-only: mark it alive", self.device(state="readonly"))
+        self.assertIn("takes no writes: its node", self.device(observed="readable"))
         self.assertIn("91 % full", self.device(full_percent=91.2))
+        self.assertIn("is slow (2.5 s)", self.device(slow_seconds=2.5))
+        busy = evolve(WELL, slow_seconds=0.7)
+        self.assertEqual(advice(evolve(GOOD, devices=(busy,))), [])
+
+    def test_lost(self) -> None:
+        """When a device counts as lost, that it does, and that none does now."""
+        away = evolve(WELL, observed="unreachable", away_seconds=90)
+        said = self.said(devices=(away,), lost_after_seconds=3600)
+        self.assertIn("after 1 h 0 min it counts as lost", said)
+        self.assertNotIn("dead", said)
+        barred = "only 1 of 2 hosts can be seen"
+        said = self.said(devices=(away,), lost_after_seconds=3600, lost_barred=barred)
+        self.assertIn(f"by itself now ({barred}); if it is lost, mark it dead", said)
+        lost = evolve(away, away_seconds=7200, lost=True, copies=12_000)
+        said = self.said(devices=(lost,), lost_after_seconds=3600)
+        self.assertIn("for 2 h 0 min, with 12,000 copies, and counts as lost", said)
+        self.assertIn("mark it dead to forget", said)
+        queued = (evolve(JOBS[0], waiting=0), *JOBS[1:])
+        self.said(devices=(lost,), one=7, jobs=queued)
+
+    def test_failing(self) -> None:
+        """A disk that fails: why, and how its files are saved."""
+        for state, observed in (("readonly", "readable"), ("alive", "writeable")):
+            said = self.device(state=state, observed=observed, failing="a flush failed")
+            self.assertIn("its disk fails (a flush failed)", said)
+            self.assertIn("mark it drain, and when it is empty, dead", said)
+        drain = evolve(WELL, state="drain", failing="x", copies_left=7)
+        self.assertEqual(advice(evolve(GOOD, devices=(drain,))), [])
+        said = self.said(devices=(evolve(drain, copies_left=0),))
+        self.assertIn("is drained, no file is there", said)
+
+    def test_scrub(self) -> None:
+        """A full quarantine, and so many files without a row that it is rather the
+        rows that are wrong; a few are usual."""
+        self.assertIn("a full quarantine (10,000", self.device(quarantined=10_000))
+        self.assertEqual(advice(evolve(GOOD, devices=(evolve(WELL, orphans=9),))), [])
+        said = self.device(orphans=101, scrubbed_files=500)
+        self.assertIn("101 files that no row knows", said)
 
     def test_hosts(self) -> None:
         """Fewer than are promised, and those that do not flush."""

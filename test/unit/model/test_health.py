@@ -26,6 +26,18 @@ class Short(SynchronousTestCase):
         short.add([], 100)
         self.assertTrue(short.capped)
 
+    def test_corrections(self) -> None:
+        """Copies that do not count: a file is in another group, or in one at last."""
+        short = Shortages()
+        short.add([Shortage(1, 2, 8), Shortage(2, 1, 9)], 100)
+        for fid, recorded, counting in ((8, 1, 0), (9, 2, 1), (7, 3, 2), (5, 3, 3)):
+            short.correct(fid, recorded, counting, 3)
+        self.assertEqual((short.none, short.one, short.fewer), (1, 2, 1))
+        self.assertEqual(short.lowest_fid, 7)
+        for _ in range(3):
+            short.correct(6, 2, 3, 3)  # as if not all had been added
+        self.assertEqual(short.fewer, 0)
+
 
 class Walks(SynchronousTestCase):
     """The census."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.errors import (
@@ -74,10 +75,10 @@ class Answering(SynchronousTestCase):
         self.channel, self.wire = channel, Wire()
         channel.makeConnection(self.wire)
 
-    def ask(self, say: Any) -> tuple[int, dict[str, str], bytes]:
+    def ask(self, say: Any, path: bytes = b"/") -> tuple[int, dict[str, str], bytes]:
         """The answer of a request that says that."""
         self.say = say
-        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.channel.dataReceived(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path)
         answer = split_answer(self.wire.value())
         lose(self.channel)
         return answer
@@ -96,3 +97,21 @@ class Answering(SynchronousTestCase):
         error = KoboldError("a\r\nb\0\tc\x1b d\u20ac\udcff")
         status, _, body = self.ask(lambda request: request.fail(error))
         self.assertEqual((status, body), (500, "a??b??c? d\u20ac?\n".encode()))
+
+    def test_log(self) -> None:
+        """What failed is logged; a tracker that asks how a device is, and is told that
+        it is not there yet, is no failure."""
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        away = DeviceUnavailable("dev1 is not served by this node")
+        for path, error, count in (
+            (b"/dev1/usage", away, 0),
+            (b"/dev1/0/000/000/0000000001.fid", away, 1),
+            (b"/dev1/usage", DiskFault("x"), 1),
+        ):
+            events.clear()
+            self.setUp()
+            self.ask(lambda request, error=error: request.fail(error), path)
+            warned = [one for one in events if one["log_level"].name == "warn"]
+            self.assertEqual(len(warned), count, path)

@@ -234,6 +234,21 @@ class ScrubVerbs(SideCase):
         )
         self.assertEqual(found, [UNREADABLE])
 
+    def test_disks_that_fail(self) -> None:
+        """Several files that the disk does not read, and the device takes no writes any
+        more; what is missing, or bad, says nothing about the disk."""
+        for fid in (8, 9):
+            self.plant(fid, b"x")
+        self.verb("digests devid=1&fids=20,21,22,23&type=SHA-256")
+        (device,) = self.node.folders.devices()
+        for fid in (7, 7, 7, 8):
+            self.disk.arm(1, errno.EIO, only=("read",))
+            self.verb(f"digests devid=1&fids={fid}&type=SHA-256")
+        self.assertEqual(device.distrusted, "")
+        self.disk.arm(1, errno.ENODATA, only=("open",))
+        self.verb("digests devid=1&fids=9&type=SHA-256")
+        self.assertIn("3 files could not be read", device.distrusted)
+
 
 class Lists(SideCase):
     """`list_folder`, on odd trees."""

@@ -7,8 +7,13 @@ import errno
 from twisted.trial.unittest import SynchronousTestCase
 
 from koboldfs.storage import usage
-from koboldfs.storage.disk import TEMPORARY_FOLDER
-from koboldfs.storage.usage import CHECK_DEADLINE_SECONDS, TEST_SECONDS, busy_ms
+from koboldfs.storage.disk import QUARANTINE_FOLDER, TEMPORARY_FOLDER
+from koboldfs.storage.usage import (
+    CHECK_DEADLINE_SECONDS,
+    TEST_SECONDS,
+    USAGE_SECONDS,
+    busy_ms,
+)
 from test.fakes.disk import FaultyDisk
 from test.fakes.lanes import HeldLanes
 from test.fakes.storage_node import DOCROOT, FakeNode
@@ -71,6 +76,24 @@ class Writing(SynchronousTestCase):
             node.clock.advance(TEST_SECONDS)
             node.watch.look()
             self.assertEqual((device.failing, device.failed_tests), ("", 0))
+
+    def test_quarantine(self) -> None:
+        """How many files are in it is looked at now and then, and no trouble if the
+        disk does not say."""
+        node = FakeNode(disk=FaultyDisk)
+        device = node.folders.devices()[0]
+        self.assertEqual(device.quarantined, 0)
+        folder = f"{DOCROOT}/dev1/{QUARANTINE_FOLDER}"
+        node.memory.make_folder(folder)
+        for fid in (1, 2):
+            node.memory.put(f"{folder}/bad-{fid:010d}-1", b"x")
+        node.clock.advance(USAGE_SECONDS)
+        node.watch.look()
+        self.assertEqual(device.quarantined, 2)
+        node.clock.advance(USAGE_SECONDS)
+        node.disk.arm(1, errno.EIO, only=("names",))
+        node.watch.look()
+        self.assertEqual((device.quarantined, device.observed), (0, "writeable"))
 
     def test_no_own_folder(self) -> None:
         """Without its temporary folder a device takes no writes."""

@@ -57,6 +57,8 @@ class Verbs(SideCase):
         self.assertEqual(fields["dev1_failing"], "a test write failed: I/O error")
         self.node.folders.distrust(device, "a flush failed")
         self.assertEqual(self.verb("usage").fields["dev1_failing"], "a flush failed")
+        device.quarantined = 2
+        self.assertEqual(self.verb("usage").fields["dev1_quarantined"], "2")
 
     def test_stats(self) -> None:
         """Many copies of a device, in the order of the question."""

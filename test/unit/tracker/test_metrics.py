@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -55,6 +56,25 @@ class Told(SynchronousTestCase):
             self.assertIn(f"{line}\n", text)
         self.assertNotIn("no_such_command", text)
         self.assertNotIn('command="list_keys"', text)
+
+    def test_lost(self) -> None:
+        """Devices that count as lost, and what the scrub has to say."""
+        self.city.database.topology = evolve(
+            self.city.database.topology, settings=(("kobold_lost", "2"),)
+        )
+        self.city.look()
+        text = self.text()
+        for line in (
+            'koboldfs_device_lost{device="dev1"} 0',
+            'koboldfs_device_lost{device="dev2"} 1',
+            'koboldfs_device_quarantined{device="dev1"} 0',
+            'koboldfs_scrub_running{device="dev1"} 0',
+            'koboldfs_scrub_ended{device="dev1"} 0',
+            'koboldfs_scrub_bytes{device="dev1"} 0',
+            'koboldfs_scrub_bad{device="dev6"} 0',
+            "koboldfs_files_lost 0",
+        ):
+            self.assertIn(f"{line}\n", text)
 
     def test_database_away(self) -> None:
         """It is said, and the rest is told."""
