@@ -351,6 +351,65 @@ class Orphans(ScrubCase):
         )
         self.assertEqual(self.found(10), {"orphans": 4})
 
+    def test_last_good(self) -> None:
+        """A copy that no row knows is no orphan while the recorded ones are bad, or
+        cannot be asked: it may be the last good one. It is recorded, and fsck looks."""
+        for fid in (5, 6, 7):
+            self.file(fid, 20, 30)
+            self.put(10, fid)
+        self.damage(20, 5)
+        self.damage(30, 5)
+        self.lose(20, 6)
+        self.scrub(10)
+        self.assertEqual(self.quarantined(), [(10, 7, "orphan")])
+        self.assertEqual(self.bytes_on(10, 5), DATA)
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+        self.assertEqual(self.world.tables.devids(6), (10, 20, 30))
+        self.assertIn((FSCK_TASK, 5), self.world.tables.tasks)
+        self.world.tables.tasks.clear()
+        self.scrub(20, 30)
+        self.assertEqual(self.world.store.scrubs.lost, {})
+        self.assertEqual(self.bytes_on(10, 5), DATA)
+
+    def test_others_silent(self) -> None:
+        """Also when nobody can say whether the recorded ones are good."""
+        self.file(5, 20, 30)
+        self.put(10, 5)
+        self.put(10, 6, b"the bites")
+        self.file(6, 20, 30)
+        self.world.nodes.unreachable.add(2)
+        self.world.look()
+        self.scrub(10)
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+        self.assertEqual(self.world.tables.devids(6), (20, 30))
+
+    def test_moved_late(self) -> None:
+        """A row that came while the bytes were moved is looked after by fsck."""
+        self.file(5, 20, 30)
+        self.put(10, 5)
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def late(*args: object, **options: object) -> str:
+            self.world.tables.file_on.add((5, 10))
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: late(*a, **o))
+        self.scrub(10)
+        self.assertIn((FSCK_TASK, 5), self.world.tables.tasks)
+
+    def test_rows_of_another_disk(self) -> None:
+        """Rows whose bytes are not there are no files beside which many strays could
+        be believed: that is another disk."""
+        self.patch(mending, "beyond_belief", lambda found, files: found > files)
+        for fid in (5, 6, 7):
+            self.file(fid, 10, 20)
+            self.lose(10, fid)
+            self.put(10, fid + 50)
+            self.put(10, fid + 60)
+        self.scrub(10)
+        self.assertEqual(len(self.quarantined()), 4)
+
     def test_too_many(self) -> None:
         """When very many are known to no row, it is the rows that are wrong."""
         for fid in range(100, 250):
