@@ -44,7 +44,6 @@ from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.model import fsck as rules
 from koboldfs.model.entities import (
     FSCK_TASK,
-    OWN_HASHTYPE,
     Checked,
     Checksum,
     CopyChange,
@@ -203,7 +202,8 @@ class Mending:
 
     async def _set_aside(self, devid: int, located: Located) -> str:
         """A word of `model.scrub`; empty if the node could not do it."""
-        return await self._move(devid, located.file.fid, BAD_COPY, located.checksum)
+        known = await self._copies.known_checksum(located)
+        return await self._move(devid, located.file.fid, BAD_COPY, known)
 
     async def _move(
         self, devid: int, fid: int, reason: str, unless: Checksum | None, older: int = 0
@@ -255,20 +255,19 @@ class Mending:
 
     async def _reads_as(self, devid: int, fid: int, wanted: Checksum | None) -> bool:
         """Whether a copy, read from its disk now, has that checksum."""
-        place = self._copies.live.view.place(devid)
-        if place is None or wanted is None:
-            return False
         try:
-            found = await self._copies.nodes.digest(place, fid, OWN_HASHTYPE)
+            return wanted is not None and await self._copies.reads_as(
+                devid, fid, wanted
+            )
         except NodeFault:
             return False
-        return found == wanted
 
     # --- none is, or nobody knows
 
     async def _lose(self, located: Located, checked: Checked, sofar: Counts) -> Counts:
         file, moved = located.file, 0
-        if located.checksum is not None and sofar.lost < MOST_LOST_MOVED:
+        known, many = located.checksum is not None, sofar.lost >= MOST_LOST_MOVED
+        if known and not many and not await self._is_contradicted(located):
             for devid in sorted(located.devids):
                 word = await self._set_aside(devid, located)
                 if word == GOOD:
@@ -289,6 +288,22 @@ class Mending:
             told = evolve(checked, change=None, replicate=False, retry_seconds=None)
             await self._scrubs.record([told], REPAIR_SECONDS)
         return Counts(bad=moved, lost=1)
+
+    async def _is_contradicted(self, located: Located) -> bool:
+        """Whether a copy that has not our checksum has that of the class: then it is
+        ours that is wrong."""
+        fid = located.file.fid
+        of_class = (await self._tasks.class_checksums([fid])).get(fid)
+        for devid in located.devids:
+            if await self._reads_as(devid, fid, of_class):
+                self.log.critical(
+                    "fid {fid}: its copy on device {devid} has the checksum of its"
+                    " class, but not ours: one of them is wrong",
+                    fid=fid,
+                    devid=devid,
+                )
+                return True
+        return False
 
     async def _put_off(self, devid: int, located: Located, sofar: Counts) -> Counts:
         """Some of the others cannot be asked."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import md5
+
 from attrs import evolve
 
 from koboldfs.errors import NodeFault
@@ -187,6 +189,25 @@ class Mended(ScrubCase):
         self.assertIn((5, "BSUM", None), self.events)
         self.assertEqual(self.quarantined(), [])
 
+    def test_class_checksum_replaced(self) -> None:
+        """Of a file of MogileFS, too, what was made anew by the time when the node
+        comes to it stays."""
+        self.world.add_class(1, "sums", hashtype=MD5)
+        self.world.look()
+        self.file(5, checksum=False, classid=1)
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(DATA).digest())
+        self.damage(20, 5)
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def healed(*args: object, **options: object) -> str:
+            nodes.put(self.world.place(20), 5, DATA)
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: healed(*a, **o))
+        self.scrub(20)
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+
 
 class Lost(ScrubCase):
     """No copy is good, or some cannot be asked."""
@@ -277,6 +298,17 @@ class Lost(ScrubCase):
         self.scrub(10)
         self.assertEqual(self.found(10), {})
         self.assertEqual(self.quarantined(), [])
+
+    def test_ours_is_wrong(self) -> None:
+        """Nothing is taken away from its place if it is our checksum that is wrong, as
+        that of the class says."""
+        self.file(5)
+        self.world.tables.own_checksums[5] = own_checksum(b"other")
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(DATA).digest())
+        self.scrub(10)
+        self.assertEqual(self.found(10), {"lost": 1})
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
 
 
 class Orphans(ScrubCase):
