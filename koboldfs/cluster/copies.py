@@ -6,7 +6,7 @@ replication end here, so that there is one place that decides what a good copy i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView, INodes
-from koboldfs.model.entities import OWN_HASHTYPE, Checksum, Located
+from koboldfs.model.entities import OWN_HASHTYPE, Checksum, Located, Place
 from koboldfs.model.placement import reading_order
 from koboldfs.model.policy import (
     AllHosts,
@@ -39,13 +39,15 @@ class Spread:
     included), those that failed, and the checksum that all of the new ones have.
 
     `bad_sources` could not be copied from; of these `lost` ones are known for sure to
-    lack the file or to hold other bytes."""
+    lack the file or to hold other bytes. `of_class` is the checksum that the file's
+    class asked for, where ours is not known: MogileFS stored it."""
 
     devids: list[int]
     checksum: Checksum | None
     failed: set[int] = field(factory=set)
     bad_sources: set[int] = field(factory=set)
     lost: set[int] = field(factory=set)
+    of_class: Checksum | None = None
 
 
 class Copies:
@@ -53,10 +55,18 @@ class Copies:
 
     log = Logger()
 
-    def __init__(self, nodes: INodes, live: ILiveView, random: Random) -> None:
+    def __init__(
+        self,
+        nodes: INodes,
+        live: ILiveView,
+        random: Random,
+        class_checksum: Callable[[int], Awaitable[Checksum | None]],
+    ) -> None:
+        """`class_checksum`: that of `IFiles`."""
         self.nodes = nodes
         self.live = live
         self._random = random
+        self._class_checksum = class_checksum
         #: Bytes that went through `read` so far.
         self.read_bytes = 0
 
@@ -132,9 +142,12 @@ class Copies:
 
         With `hosts`, other targets are tried for those that fail, as the policy says,
         until copies lie on that many different hosts or no target is left; `failed`
-        devices are not among them. Failures are in the result, not raised.
+        devices are not among them. Failures are in the result, not raised; only
+        `DatabaseFault` is, for a file of which our checksum is not known.
         """
         done = Spread(list(located.devids), located.checksum)
+        if located.checksum is None and targets:
+            done.of_class = await self._class_checksum(located.file.fid)
         while targets:
             results = await gatherResults(
                 [
@@ -173,9 +186,12 @@ class Copies:
                 checksum = await self.nodes.copy(
                     source, place, fid, located.file.length, done.checksum
                 )
+                if done.checksum is None:
+                    await self._compare_class(source, place, fid, done.of_class)
             except (errors.CopyMissing, errors.CopyCorrupt) as error:
                 done.bad_sources.add(devid)
-                if located.checksum or isinstance(error, errors.CopyMissing):
+                known = located.checksum or done.of_class
+                if known or isinstance(error, errors.CopyMissing):
                     done.lost.add(devid)
                 self.log.error(
                     "fid {fid}: the copy on device {devid} is no source: {error}",
@@ -211,6 +227,31 @@ class Copies:
             return target
         done.failed.add(target)
         return None
+
+    async def _compare_class(
+        self, source: Place, target: Place, fid: int, wanted: Checksum | None
+    ) -> None:
+        """Raises `CopyCorrupt` if a copy that was just made has another checksum, and
+        so has its source; `NodeFault` if that is good."""
+        if wanted is None:
+            return
+        for place in (target, source):
+            if await self.nodes.digest(place, fid, wanted.hashtype) == wanted:
+                if place is source:
+                    raise errors.NodeFault("the target has other bytes than the source")
+                return
+        raise errors.CopyCorrupt("its bytes have not the checksum that MogileFS has")
+
+    async def reads_as(self, devid: int, fid: int, wanted: Checksum) -> bool:
+        """Whether a copy, read now, has that checksum. Raises `NodeFault`."""
+        place = self.live.view.place(devid)
+        if place is None:
+            raise errors.CopyMissing("the device is not known")
+        return await self.nodes.digest(place, fid, wanted.hashtype) == wanted
+
+    async def known_checksum(self, located: Located) -> Checksum | None:
+        """Ours of a file, else that which its class asked for, if there is one."""
+        return located.checksum or await self._class_checksum(located.file.fid)
 
     async def agreed_checksum(self, located: Located, done: Spread) -> Checksum | None:
         """The checksum of a file that had none recorded (MogileFS stored it), if every

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from koboldfs import errors
 from koboldfs.cluster.copies import Copies
 from koboldfs.interfaces import ITasks
-from koboldfs.model.entities import OWN_HASHTYPE, CopyChange, Located
+from koboldfs.model.entities import CopyChange, Located
 from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
 
 #: What became of a copy.
@@ -165,19 +165,14 @@ class Moving:
 
     async def _one_is_right(self, located: Located, devids: Collection[int]) -> bool:
         """Whether one of the copies, read now, has the file's checksum. A file without
-        one is taken at its length."""
-        if located.checksum is None:
+        any is taken at its length."""
+        wanted = await self._copies.known_checksum(located)
+        if wanted is None:
             return True
         for devid in sorted(devids):
-            place = self._copies.live.view.place(devid)
-            if place is None:
-                continue
             try:
-                found = await self._copies.nodes.digest(
-                    place, located.file.fid, OWN_HASHTYPE
-                )
+                if await self._copies.reads_as(devid, located.file.fid, wanted):
+                    return True
             except errors.NodeFault:
                 continue
-            if found == located.checksum:
-                return True
         return False

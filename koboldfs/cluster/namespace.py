@@ -80,7 +80,7 @@ class Namespace:
     ) -> None:
         self.files = files
         self.live = live
-        self.copies = Copies(nodes, live, random)
+        self.copies = Copies(nodes, live, random, files.class_checksum)
         self.promises = Promises(self.copies)
         self._queues = queues
         self._nodes = nodes

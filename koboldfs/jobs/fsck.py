@@ -16,7 +16,7 @@ whoever copies or moves it meanwhile comes first, and the file is looked at agai
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -170,7 +170,7 @@ class FsckWorker(QueueWorker[Row, Checked]):
         asked = self._to_be_asked(rows)
         await self._hear(asked)
         await self._search([row for row in asked if row.inspection.wants_search])
-        await self._find_class_checksums(asked)
+        await self._find_class_checksums(filter(self._wants_class, asked))
         to_read = {row.task.fid for row in asked if self._wants_reading(row)}
         settled = [(fid, Checked(fid)) for fid in gone]
         for number, row in enumerate(rows):
@@ -190,7 +190,7 @@ class FsckWorker(QueueWorker[Row, Checked]):
         rows = [self._begin_with(task, located) for task, located in pairs]
         await self._hear(rows)
         await self._search([row for row in rows if row.inspection.wants_search])
-        await self._find_class_checksums(rows)
+        await self._find_class_checksums(filter(self._wants_class, rows))
         return [await self.work(row) for row in rows]
 
     async def _know_devices(self, tasks: Sequence[Task]) -> None:
@@ -259,10 +259,11 @@ class FsckWorker(QueueWorker[Row, Checked]):
                 if devid not in row.located.devids and not view.is_dead(devid):
                     wanted.setdefault(devid, []).append(row.task.fid)
         answers = await self._ask(wanted)
+        await self._find_class_checksums(r for r in rows if r.located.checksum is None)
         for row in rows:
             said = answers.get(row.task.fid, {})
             good = rules.look(row.located.file.length, said).good
-            if good and row.located.checksum is not None:
+            if good and (row.located.checksum or row.class_checksum):
                 row.found = said  # to be read first
             else:
                 row.inspection.search(said)
@@ -323,11 +324,17 @@ class FsckWorker(QueueWorker[Row, Checked]):
             return None
         return view.storage_class(file.dmid, file.classid).hashtype
 
-    async def _find_class_checksums(self, rows: Sequence[Row]) -> None:
-        fids = [row.task.fid for row in rows if row.hashtype is not None]
-        sums = await self._tasks.class_checksums(fids) if fids else {}
-        for row in rows:
-            row.class_checksum = sums.get(row.task.fid)
+    def _wants_class(self, row: Row) -> bool:
+        """Whether the class's checksum is to be compared; where ours is not known yet
+        and would be recorded, only what agrees with that of the class may be."""
+        new = self._checks.own_checksums() and row.located.checksum is None
+        return row.class_checksum is None and (row.hashtype is not None or new)
+
+    async def _find_class_checksums(self, rows: Iterable[Row]) -> None:
+        wanted = {row.task.fid: row for row in rows}
+        sums = await self._tasks.class_checksums(list(wanted)) if wanted else {}
+        for fid, checksum in sums.items():
+            wanted[fid].class_checksum = checksum
 
     def _wants_reading(self, row: Row) -> bool:
         compared = self._checks.own_checksums() or row.hashtype is not None
@@ -337,22 +344,26 @@ class FsckWorker(QueueWorker[Row, Checked]):
         """Read the copies of one file as far as that is wanted."""
         if row.found:
             await self._confirm(row)
+        hashtype, known = row.hashtype, row.class_checksum
         if self._checks.own_checksums():
             await self._compare_ours(row)
-        if row.hashtype is not None:
-            await self._compare_class(row, row.hashtype)
+            if hashtype is None and known and row.located.checksum is None:
+                hashtype = known.hashtype
+        if hashtype is not None:
+            await self._compare_class(row, hashtype)
         return self._conclude(row)
 
     async def _confirm(self, row: Row) -> None:
         """Only bytes with the file's checksum are taken for its copy."""
-        answers = dict(row.found)
+        answers, wanted = dict(row.found), row.located.checksum or row.class_checksum
+        assert wanted is not None
         good = rules.look(row.located.file.length, answers).good
-        digests = await self._digests(good, row.task.fid, OWN_HASHTYPE)
+        digests = await self._digests(good, row.task.fid, wanted.hashtype)
         for devid in good:
             digest = digests.get(devid)
             if digest is None:
                 answers[devid] = rules.AWAY
-            elif digest != row.located.checksum:
+            elif digest != wanted:
                 answers[devid] = None
         row.inspection.search(answers)
 
@@ -370,6 +381,10 @@ class FsckWorker(QueueWorker[Row, Checked]):
         agreed = inspection.compare(
             digests, row.class_checksum, wanted=hashtype == of_class, ours=False
         )
+        if row.class_checksum not in (None, *digests.values()):
+            # What all copies agree on is not the file: ours is not made of that.
+            inspection.checksum = None
+            return
         known = row.located.checksum or inspection.checksum
         if agreed and known is None and digests:
             one = min(digests)

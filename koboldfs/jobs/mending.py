@@ -44,7 +44,6 @@ from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.model import fsck as rules
 from koboldfs.model.entities import (
     FSCK_TASK,
-    OWN_HASHTYPE,
     Checked,
     Checksum,
     CopyChange,
@@ -204,7 +203,8 @@ class Mending:
 
     async def _set_aside(self, devid: int, located: Located) -> str:
         """A word of `model.scrub`; empty if the node could not do it."""
-        return await self._move(devid, located.file.fid, BAD_COPY, located.checksum)
+        known = await self._copies.known_checksum(located)
+        return await self._move(devid, located.file.fid, BAD_COPY, known)
 
     async def _move(
         self, devid: int, fid: int, reason: str, unless: Checksum | None, older: int = 0
@@ -262,20 +262,19 @@ class Mending:
 
     async def _reads_as(self, devid: int, fid: int, wanted: Checksum | None) -> bool:
         """Whether a copy, read from its disk now, has that checksum."""
-        place = self._copies.live.view.place(devid)
-        if place is None or wanted is None:
-            return False
         try:
-            found = await self._copies.nodes.digest(place, fid, OWN_HASHTYPE)
+            return wanted is not None and await self._copies.reads_as(
+                devid, fid, wanted
+            )
         except NodeFault:
             return False
-        return found == wanted
 
     # --- none is, or nobody knows
 
     async def _lose(self, located: Located, checked: Checked, sofar: Counts) -> Counts:
         file, moved = located.file, 0
-        if located.checksum is not None and sofar.lost < MOST_LOST_MOVED:
+        known, many = located.checksum is not None, sofar.lost >= MOST_LOST_MOVED
+        if known and not many and not await self._is_contradicted(located):
             for devid in sorted(located.devids):
                 word = await self._set_aside(devid, located)
                 if word == GOOD:
@@ -296,6 +295,22 @@ class Mending:
             told = evolve(checked, change=None, replicate=False, retry_seconds=None)
             await self._scrubs.record([told], REPAIR_SECONDS)
         return Counts(bad=moved, lost=1)
+
+    async def _is_contradicted(self, located: Located) -> bool:
+        """Whether a copy that has not our checksum has that of the class: then it is
+        ours that is wrong."""
+        fid = located.file.fid
+        of_class = (await self._tasks.class_checksums([fid])).get(fid)
+        for devid in located.devids:
+            if await self._reads_as(devid, fid, of_class):
+                self.log.critical(
+                    "fid {fid}: its copy on device {devid} has the checksum of its"
+                    " class, but not ours: one of them is wrong",
+                    fid=fid,
+                    devid=devid,
+                )
+                return True
+        return False
 
     async def _put_off(self, devid: int, located: Located, sofar: Counts) -> Counts:
         """Some of the others cannot be asked."""
@@ -334,38 +349,59 @@ class Mending:
                 highest=strays.highest_fid,
             )
         done = Counts(orphans=len(beyond))
-        for fid, located in strays.found:
+        for fid, _ in strays.found:
             if fid <= strays.highest_fid:
-                sum_ = sofar.plus(done)
-                done = done.plus(await self._clear(devid, fid, located, sum_))
+                done = done.plus(await self._clear(devid, fid, sofar.plus(done)))
         return done
 
-    async def _clear(
-        self, devid: int, fid: int, located: Located | None, sofar: Counts
-    ) -> Counts:
+    async def _clear(self, devid: int, fid: int, sofar: Counts) -> Counts:
+        # As it stands by now: somebody may have begun to work on it.
+        strays = await self._scrubs.strays(devid, [fid])
+        if not strays.found:
+            return Counts()
+        located = strays.found[0][1]
         if located is not None and await self._is_wanted(devid, located):
-            await self._tasks.change_copies([CopyChange(fid, (devid,))])
-            await self._scrubs.forget_lost([fid])
-            self.log.warn(
-                "fid {fid}: a good copy on device {devid} was not recorded, and is now",
-                fid=fid,
-                devid=devid,
-            )
+            await self._adopt(devid, fid)
             return Counts(orphans=1)
-        if beyond_belief(sofar.orphans + 1, sofar.files):
-            self.log.error(
-                "fid {fid} on device {devid} is known to no row, as are so many others"
-                " that the rows seem to be wrong: it is left alone",
-                fid=fid,
-                devid=devid,
-            )
+        if beyond_belief(sofar.orphans + 1, sofar.sound):
+            if not beyond_belief(sofar.orphans, sofar.sound):
+                self.log.error(
+                    "so many files on device {devid} are known to no row that the rows"
+                    " seem to be wrong: fid {fid} and all after it are left alone",
+                    fid=fid,
+                    devid=devid,
+                )
             return Counts(orphans=1)
-        if located is not None and located.checksum is None:
-            return Counts(orphans=1)  # nobody can tell what it is worth
-        if not (await self._scrubs.strays(devid, [fid])).found:
-            return Counts()  # somebody works on it by now
+        if located is not None and not await self._is_spare(devid, located):
+            return Counts(orphans=1)
         word = await self._move(devid, fid, ORPHAN, None, ORPHAN_SECONDS)
+        if located is not None and word in (MOVED, ""):
+            # It lay in the node's queue meanwhile: was it recorded in that time?
+            await self._tasks.queue_tasks(FSCK_TASK, [(fid, None, None)])
         return Counts(orphans=int(word == MOVED))
+
+    async def _adopt(self, devid: int, fid: int) -> None:
+        await self._tasks.change_copies([CopyChange(fid, (devid,))])
+        await self._scrubs.forget_lost([fid])
+        self.log.warn(
+            "fid {fid}: a good copy on device {devid} was not recorded, and is now",
+            fid=fid,
+            devid=devid,
+        )
+
+    async def _is_spare(self, devid: int, located: Located) -> bool:
+        """Whether a live file can do without this copy: all that are recorded are
+        there, and read well. One that is good is recorded if they do not."""
+        if located.checksum is None:
+            return False  # nobody can tell what it is worth
+        (checked,) = await self._inspector.inspect([located])
+        if _is_sound(checked):
+            return True
+        fid = located.file.fid
+        if await self._reads_as(devid, fid, located.checksum):
+            await self._adopt(devid, fid)
+        await self._tasks.queue_tasks(FSCK_TASK, [(fid, None, None)])
+        return False
 
     async def _is_wanted(self, devid: int, located: Located) -> bool:
         """Whether a live file has too few copies, and this is a good one."""

@@ -53,6 +53,11 @@ class Counts:
     orphans: int = 0
     lost: int = 0
 
+    @property
+    def sound(self) -> int:
+        """At least so many of the copies are as they should be."""
+        return max(0, self.files - self.bad - self.missing - self.lost)
+
     def plus(self, more: Counts) -> Counts:
         """The sums."""
         return Counts(

@@ -48,13 +48,21 @@ class ReadOnly(DeviceUnavailable):
 
 @frozen
 class FileStat:
-    """What the file system says of a file or folder. Times in nanoseconds."""
+    """What the file system says of a file or folder. Times in nanoseconds: of the last
+    change of its bytes, which whoever copies a file may set to what it was, and of the
+    last change of any kind, its name among them, which only the system sets."""
 
     size: int
     mtime_ns: int
     inode: int
     device: int
     is_file: bool
+    ctime_ns: int = 0
+
+    @property
+    def came_ns(self) -> int:
+        """Not before this the file was put in its place, as it is."""
+        return max(self.mtime_ns, self.ctime_ns)
 
 
 @frozen
@@ -287,6 +295,7 @@ def _file_stat(found: os.stat_result) -> FileStat:
         found.st_ino,
         found.st_dev,
         modes.S_ISREG(found.st_mode),
+        found.st_ctime_ns,
     )
 
 

@@ -95,7 +95,7 @@ class Scrubbing:
         older_seconds: int,
     ) -> str:
         """Move a copy into the quarantine, durably; not one that reads as `unless`, nor
-        one that was written less than `older_seconds` ago. Returns a word of
+        one that came less than `older_seconds` ago. Returns a word of
         `model.scrub`. Raises `ReadOnly`, `DeviceUnavailable`, `DiskFault`."""
         device = self._copies.folders.writing(devid)
         self._copies.checksums.forget(devid, fid)
@@ -176,7 +176,7 @@ class Scrubbing:
             return MISSING
         if not found.is_file:
             return MISSING
-        age = self._unix_time() - found.mtime_ns / 1e9
+        age = self._unix_time() - found.came_ns / 1e9
         if older_seconds and age < older_seconds:
             return YOUNG
         if unless is not None and _reads_as(disk, path, unless):
@@ -194,10 +194,16 @@ class Scrubbing:
         # Two files that are there have two inodes; but one may have been copied here.
         while name in kept:
             name += "x"
-        now = disk.stat(path)
-        if (now.inode, now.mtime_ns) != (found.inode, found.mtime_ns):
+        if not _same(disk.stat(path), found):
             return YOUNG  # somebody has just written it anew
         disk.rename(path, f"{folder}/{name}")
+        if not _same(disk.stat(f"{folder}/{name}"), found):
+            # That happened in the very moment between the two.
+            try:
+                disk.stat(path)
+            except FileNotFoundError:
+                disk.rename(f"{folder}/{name}", path)
+            return YOUNG
         if self._copies.fsync:
             try:
                 for one in (folder, dirname(folder), dirname(path)):
@@ -205,6 +211,10 @@ class Scrubbing:
             except OSError as error:
                 raise flush_failed(error) from error
         return MOVED
+
+
+def _same(one: FileStat, other: FileStat) -> bool:
+    return (one.inode, one.mtime_ns) == (other.inode, other.mtime_ns)
 
 
 def _reads_as(disk: IDisk, path: str, wanted: Checksum) -> bool:

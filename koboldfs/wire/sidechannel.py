@@ -37,7 +37,7 @@ a checksum that is not known. To ``digests`` they are read from the disk, as man
 the first on as fit a request (one at least): so many ``checksums`` come back,
 ``missing`` or ``unreadable`` in the place of what is not there or fails. ``setaside``
 moves a copy into the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless
-it reads as the checksum ``unless`` or was written less than ``older`` seconds ago;
+it reads as the checksum ``unless`` or came there less than ``older`` seconds ago;
 ``result`` is ``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives
 the ``fids`` of the first ``folder`` (a number of seven digits, 0012345 is
 ``0/012/345``) from the given one on that has any, in it those above ``after``; there

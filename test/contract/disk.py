@@ -141,6 +141,18 @@ class DiskContract:
         space = self.disk.space(self.root)
         self.assertTrue(0 <= space.kib_used <= space.kib_total)
 
+    def test_times(self) -> None:
+        """The time of the last change is not before that of the bytes, and a new name
+        is a change."""
+        write_durably(self.disk, f"{self.root}/one", b"one")
+        before = self.disk.stat(f"{self.root}/one")
+        self.assertGreaterEqual(before.ctime_ns, before.mtime_ns)
+        self.disk.rename(f"{self.root}/one", f"{self.root}/two")
+        after = self.disk.stat(f"{self.root}/two")
+        self.assertEqual(after.mtime_ns, before.mtime_ns)
+        self.assertGreaterEqual(after.ctime_ns, before.ctime_ns)
+        self.assertEqual(after.came_ns, after.ctime_ns)
+
     def test_durable_replacement(self) -> None:
         """A small file is replaced as a whole and leaves nothing beside it."""
         write_durably(self.disk, f"{self.root}/memory", b"one")

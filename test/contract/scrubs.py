@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
 from zope.interface.verify import verifyObject
 
 from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.entities import (
     FSCK_TASK,
     Checked,
+    Closing,
     CopyChange,
     FsckEvent,
     ReplicationDone,
 )
 from koboldfs.model.scrub import DAY_SECONDS, FIRST_PASS_SECONDS, Counts, Scrub
-from test.contract.store import StoreContract
+from test.contract.store import OURS, StoreContract
 
 LEASE_SECONDS = 100
 PERIOD = 30 * DAY_SECONDS
+#: Uploads that are closed while somebody looks for strays.
+CLOSED_MEANWHILE = 20
+
+
+def _begun(work: Awaitable[Any]) -> Deferred[Any]:
+    async def wait() -> Any:
+        return await work
+
+    return Deferred.fromCoroutine(wait())
 
 
 class ScrubsContract(StoreContract):
@@ -158,6 +170,20 @@ class ScrubsContract(StoreContract):
         self.assertTrue(deleted <= found.highest_fid < gone)
         self.assertEqual((await scrubs.strays(7, [here])).found, ())
         self.assertEqual((await scrubs.strays(7, [])).found, ())
+
+    async def test_strays_while_closed(self) -> None:
+        """An upload that becomes a file between two looks is a stray at no moment."""
+        fids = [await self.upload(1, f"k{n}", 7) for n in range(CLOSED_MEANWHILE)]
+        answers = []
+        for number, fid in enumerate(fids):
+            closing = Closing(fid, 1, f"k{number}", 0, 3, (7,), OURS, None, True)
+            works = [self.store.scrubs.strays(7, fids) for _ in range(3)]
+            works.append(self.store.files.close_upload(closing))
+            works += [self.store.scrubs.strays(7, fids) for _ in range(3)]
+            answers += await gatherResults([_begun(work) for work in works])
+        strays = [one for one in answers if one != "closed"]
+        self.assertEqual(len(strays), 6 * CLOSED_MEANWHILE)
+        self.assertEqual([one.found for one in strays if one.found], [])
 
     # --- findings
 

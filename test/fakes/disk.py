@@ -25,6 +25,7 @@ class _File:
     data: bytearray = field(factory=bytearray)
     durable: bytes | None = None
     mtime_ns: int = 0
+    ctime_ns: int = 0
 
 
 @define(eq=False)
@@ -32,6 +33,12 @@ class _Folder:
     inode: int
     names: dict[str, Any] = field(factory=dict)
     durable: dict[str, Any] = field(factory=dict)
+
+
+def _stat_of(file: _File) -> FileStat:
+    times = file.mtime_ns, max(file.mtime_ns, file.ctime_ns)
+    size, inode = len(file.data), file.inode
+    return FileStat(size, times[0], inode, ROOT_DEVICE, True, times[1])
 
 
 def _error(number: int) -> OSError:
@@ -165,7 +172,7 @@ class MemoryDisk:
     def stat_open(self, fd: int) -> FileStat:
         """See `IDiskFiles`."""
         file = self._open[fd]
-        return FileStat(len(file.data), file.mtime_ns, file.inode, ROOT_DEVICE, True)
+        return _stat_of(file)
 
     def close(self, fd: int) -> None:
         """See `IDiskFiles`."""
@@ -185,7 +192,7 @@ class MemoryDisk:
         node = self._node(path)
         if isinstance(node, _Folder):
             return FileStat(0, 0, node.inode, ROOT_DEVICE, False)
-        return FileStat(len(node.data), node.mtime_ns, node.inode, ROOT_DEVICE, True)
+        return _stat_of(node)
 
     def rename(self, old: str, new: str) -> None:
         """See `IDiskNames`."""
@@ -193,7 +200,9 @@ class MemoryDisk:
         source, target = self._folder(dirname(old)), self._folder(dirname(new))
         if basename(old) not in source.names:
             raise _error(errno.ENOENT)
-        target.names[basename(new)] = source.names.pop(basename(old))
+        node = target.names[basename(new)] = source.names.pop(basename(old))
+        if isinstance(node, _File):
+            node.ctime_ns = next(self._clock)
 
     def remove(self, path: str) -> None:
         """See `IDiskNames`."""

@@ -72,7 +72,9 @@ class World:
         self.store = MemoryStore(self.clock)
         self.nodes = MemoryNodes(self.clock)
         self.live = LiveView(self.store, self.nodes, self.clock, min_free_mb=100)
-        self.copies = Copies(self.nodes, self.live, self.random)
+        self.copies = Copies(
+            self.nodes, self.live, self.random, self.store.class_checksum
+        )
         self.namespace = Namespace(
             self.store, self.store, self.nodes, self.live, self.random
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import md5
 from typing import Any
 
 from attrs import evolve
 
 from koboldfs.cluster.moving import KEPT, MOVED, Moving
 from koboldfs.errors import NodeFault
+from koboldfs.model.entities import MD5, Checksum
 from test.fakes.world import World, WorldCase
 
 
@@ -158,6 +160,17 @@ class Off(MovingCase):
         located = self.world.file(6, [10, 20, 30], checksum=False)
         self.assertEqual(self.off(located, 20), MOVED)
         self.assertEqual(self.on(6), (10, 30))
+
+    def test_without_ours(self) -> None:
+        """One of MogileFS is compared with the checksum that its class asked for."""
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(b"the bytes").digest())
+        located = self.world.file(5, [10, 20, 30], checksum=False)
+        for devid in (20, 30):
+            self.world.nodes.damage(self.world.place(devid), 5)
+        self.assertEqual(self.off(located, 10), KEPT)
+        self.assertEqual(self.on(), (10, 20, 30))
+        self.world.nodes.put(self.world.place(30), 5, b"the bytes")
+        self.assertEqual(self.off(located, 10), MOVED)
 
 
 class Trim(MovingCase):

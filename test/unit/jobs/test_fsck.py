@@ -286,6 +286,39 @@ class Events(FsckCase):
         self.assertEqual(self.events, [("BSUM", 20), ("REPL", None)])
         self.assertEqual(self.world.tables.devids(5), (10,))
 
+    def test_found_by_the_class(self) -> None:
+        """What a search finds of a file of MogileFS must have the checksum that its
+        class asked for: the length alone is that of many files."""
+        self.world.file(5, [10], checksum=False)
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(DATA).digest())
+        for devid, data in ((10, None), (20, DATA[::-1]), (30, DATA)):
+            self.world.nodes.lose(self.world.place(devid), 5)
+            if data is not None:
+                self.world.nodes.put(self.world.place(devid), 5, data)
+        self.check()
+        self.assertEqual(self.world.tables.devids(5), (30,))
+        self.world.nodes.damage(self.world.place(30), 5)
+        self.world.tables.file_on.clear()
+        self.check()
+        self.assertEqual(self.world.tables.devids(5), ())
+        self.assertIn(("GONE", None), self.events)
+
+    def test_ours_of_the_wrong_bytes(self) -> None:
+        """Ours is not made of what contradicts the checksum of the class, even if all
+        copies agree: it would condemn a right one that comes back."""
+        self.world.file(5, [10, 20], checksum=False)
+        self.world.tables.class_checksums[5] = Checksum(MD5, bytes(16))
+        self.world.file(6, [10, 20], checksum=False)
+        self.world.tables.class_checksums[6] = Checksum(MD5, md5(DATA).digest())
+        self.world.file(7, [10, 20], checksum=False)
+        self.world.tables.class_checksums[7] = Checksum(2, bytes(20))
+        self.world.tables.settings["fsck_checksum"] = "off"
+        self.check(own_checksums=True)
+        self.assertEqual(self.world.tables.own_checksums, {6: own_checksum(DATA)})
+        self.world.tables.settings["fsck_checksum"] = "MD5"
+        self.check(own_checksums=True)
+        self.assertEqual(self.world.tables.own_checksums, {6: own_checksum(DATA)})
+
     def test_own_checksums(self) -> None:
         """Every copy is read: one that rotted is forgotten, a missing sum recorded."""
         self.world.file(5, [10, 20])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import md5
+
 from attrs import evolve
 
 from koboldfs.errors import NodeFault
@@ -187,6 +189,25 @@ class Mended(ScrubCase):
         self.assertIn((5, "BSUM", None), self.events)
         self.assertEqual(self.quarantined(), [])
 
+    def test_class_checksum_replaced(self) -> None:
+        """Of a file of MogileFS, too, what was made anew by the time when the node
+        comes to it stays."""
+        self.world.add_class(1, "sums", hashtype=MD5)
+        self.world.look()
+        self.file(5, checksum=False, classid=1)
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(DATA).digest())
+        self.damage(20, 5)
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def healed(*args: object, **options: object) -> str:
+            nodes.put(self.world.place(20), 5, DATA)
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: healed(*a, **o))
+        self.scrub(20)
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+
 
 class Lost(ScrubCase):
     """No copy is good, or some cannot be asked."""
@@ -278,6 +299,17 @@ class Lost(ScrubCase):
         self.assertEqual(self.found(10), {})
         self.assertEqual(self.quarantined(), [])
 
+    def test_ours_is_wrong(self) -> None:
+        """Nothing is taken away from its place if it is our checksum that is wrong, as
+        that of the class says."""
+        self.file(5)
+        self.world.tables.own_checksums[5] = own_checksum(b"other")
+        self.world.tables.class_checksums[5] = Checksum(MD5, md5(DATA).digest())
+        self.scrub(10)
+        self.assertEqual(self.found(10), {"lost": 1})
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+
 
 class Orphans(ScrubCase):
     """Files on a disk that no row knows."""
@@ -350,6 +382,65 @@ class Orphans(ScrubCase):
             sorted(self.quarantined()), [(10, 6, "orphan"), (10, 7, "orphan")]
         )
         self.assertEqual(self.found(10), {"orphans": 4})
+
+    def test_last_good(self) -> None:
+        """A copy that no row knows is no orphan while the recorded ones are bad, or
+        cannot be asked: it may be the last good one. It is recorded, and fsck looks."""
+        for fid in (5, 6, 7):
+            self.file(fid, 20, 30)
+            self.put(10, fid)
+        self.damage(20, 5)
+        self.damage(30, 5)
+        self.lose(20, 6)
+        self.scrub(10)
+        self.assertEqual(self.quarantined(), [(10, 7, "orphan")])
+        self.assertEqual(self.bytes_on(10, 5), DATA)
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+        self.assertEqual(self.world.tables.devids(6), (10, 20, 30))
+        self.assertIn((FSCK_TASK, 5), self.world.tables.tasks)
+        self.world.tables.tasks.clear()
+        self.scrub(20, 30)
+        self.assertEqual(self.world.store.scrubs.lost, {})
+        self.assertEqual(self.bytes_on(10, 5), DATA)
+
+    def test_others_silent(self) -> None:
+        """Also when nobody can say whether the recorded ones are good."""
+        self.file(5, 20, 30)
+        self.put(10, 5)
+        self.put(10, 6, b"the bites")
+        self.file(6, 20, 30)
+        self.world.nodes.unreachable.add(2)
+        self.world.look()
+        self.scrub(10)
+        self.assertEqual(self.quarantined(), [])
+        self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+        self.assertEqual(self.world.tables.devids(6), (20, 30))
+
+    def test_moved_late(self) -> None:
+        """A row that came while the bytes were moved is looked after by fsck."""
+        self.file(5, 20, 30)
+        self.put(10, 5)
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def late(*args: object, **options: object) -> str:
+            self.world.tables.file_on.add((5, 10))
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: late(*a, **o))
+        self.scrub(10)
+        self.assertIn((FSCK_TASK, 5), self.world.tables.tasks)
+
+    def test_rows_of_another_disk(self) -> None:
+        """Rows whose bytes are not there are no files beside which many strays could
+        be believed: that is another disk."""
+        self.patch(mending, "beyond_belief", lambda found, files: found > files)
+        for fid in (5, 6, 7):
+            self.file(fid, 10, 20)
+            self.lose(10, fid)
+            self.put(10, fid + 50)
+            self.put(10, fid + 60)
+        self.scrub(10)
+        self.assertEqual(len(self.quarantined()), 4)
 
     def test_too_many(self) -> None:
         """When very many are known to no row, it is the rows that are wrong."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import md5
 from random import Random
 
 from koboldfs.cluster.moving import Moving
 from koboldfs.errors import DatabaseAway, NodeFault
 from koboldfs.jobs.replicate import LEASE_SECONDS, ReplicateWorker
-from koboldfs.model.entities import ReplicationDone
+from koboldfs.model.entities import MD5, Checksum, ReplicationDone
 from test.fakes.nodes import own_checksum
 from test.fakes.store import EPOCH
 from test.fakes.world import World, WorldCase
@@ -292,6 +293,51 @@ class Checksums(ReplicateCase):
             self.assertLessEqual({10, 20, 30}, set(self.world.tables.devids(5)))
             self.assertEqual(self.world.nodes.copies[2, 20, 5], DATA)
             self.assertEqual(self.world.nodes.copies[3, 30, 5], DATA)
+
+    def test_rotted_as_the_class_says(self) -> None:
+        """With the checksum that the class asked for, the bad copy is known: it is not
+        copied on, and its row goes once there is another good one."""
+        for seed in range(6):
+            self.set_up(World.of(4))
+            self.world.copies._random.seed(seed)
+            self.world.file(5, [10, 20], DATA, checksum=False, queued=True)
+            right = Checksum(MD5, md5(DATA).digest())
+            self.world.tables.class_checksums[5] = right
+            self.world.nodes.put(self.world.place(10), 5, DATA[::-1])
+            self.world.nodes.slow = {3: 1.0, 4: 1.0}
+            self.step()
+            self.world.clock.pump([1.0] * 5)
+            for _ in range(3):
+                self.step()
+                self.world.clock.pump([1.0] * 5)
+            recorded = self.world.tables.devids(5)
+            copies = self.world.nodes.copies
+            found = {copies[d // 10, d, 5] for d in recorded if d != 10}
+            self.assertEqual(found, {DATA}, seed)
+            self.assertLessEqual({20, 30, 40}, set(recorded))
+
+    def test_only_rotted(self) -> None:
+        """When no copy has that checksum, nothing is made of them, and all stay."""
+        self.world.file(5, [10], DATA, checksum=False, queued=True)
+        self.world.tables.class_checksums[5] = Checksum(MD5, bytes(16))
+        self.step()
+        self.assertEqual(self.world.tables.devids(5), (10,))
+        self.assertEqual(self.world.tables.own_checksums, {})
+
+    def test_target_rots(self) -> None:
+        """A target that has other bytes than it was sent says nothing of the source."""
+        self.set_up(World.of(2))
+        self.world.file(5, [10], DATA, checksum=False, queued=True)
+        right = Checksum(MD5, md5(DATA).digest())
+        self.world.tables.class_checksums[5] = right
+        self.world.nodes.glitches[20, 5] = b"the bites"
+        self.step()
+        self.assertEqual(self.world.tables.devids(5), (10,))
+        self.assertIn(5, self.world.tables.to_replicate)
+        self.world.clock.advance(10_000)
+        self.step()
+        self.assertEqual(self.world.tables.devids(5), (10, 20))
+        self.assertEqual(self.world.tables.own_checksums[5], own_checksum(DATA))
 
     def test_copies_that_agree(self) -> None:
         """When all known copies agree, their checksum is recorded."""

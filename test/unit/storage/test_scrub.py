@@ -156,6 +156,45 @@ class ScrubVerbs(SideCase):
         self.now = WRITTEN + 101.0
         self.assertEqual(self.verb(line).fields["result"], "moved")
 
+    def test_older_than_it_looks(self) -> None:
+        """A file that was copied here with the time of another one, or under another
+        name, is as old as its name here: its row may still come."""
+        self.disk.rename(
+            f"{self.root}/{relative_path(7)}", f"{self.root}/{relative_path(8)}"
+        )
+        path = f"{self.root}/{relative_path(8)}"
+        self.node.memory._node(path).mtime_ns = 0
+        self.now = WRITTEN + 99.0
+        line = "setaside devid=1&fid=8&reason=orphan&older=100"
+        self.assertEqual(self.verb(line).fields["result"], "young")
+        self.now = WRITTEN + 101.0
+        self.assertEqual(self.verb(line).fields["result"], "moved")
+
+    def test_written_in_between(self) -> None:
+        """A copy that is put in its place between the last look and the move is put
+        back; or kept, if there is still another one by then."""
+        memory, path = self.node.memory, f"{self.root}/{relative_path(7)}"
+        rename = memory.rename
+        written = [b"new"]
+
+        def late(old: str, new: str) -> None:
+            data, written[:] = written[:1], written[1:]
+            if data:
+                memory.put(path, data[0])
+            rename(old, new)
+            if data and written:
+                memory.put(path, written.pop())
+
+        self.patch(memory, "rename", late)
+        line = "setaside devid=1&fid=7&reason=bad"
+        self.assertEqual(self.verb(line).fields["result"], "young")
+        self.assertEqual(memory.files(self.root)[relative_path(7)], b"new")
+        self.assertEqual(self.kept(), {})
+        written[:] = [b"newer", b"newest"]
+        self.assertEqual(self.verb(line).fields["result"], "young")
+        self.assertEqual(memory.files(self.root)[relative_path(7)], b"newest")
+        self.assertEqual(list(self.kept().values()), [b"newer"])
+
     def test_written_meanwhile(self) -> None:
         """A file that is another one by the time it would be moved stays."""
         disk, path = self.disk, f"{self.root}/{relative_path(7)}"
