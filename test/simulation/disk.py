@@ -26,6 +26,9 @@ from koboldfs.storage.disk import FileStat, IDisk, Space
 BLOCK_BYTES = 512
 KIB_TOTAL = 10**7
 
+#: What a run's time begins at (Unix seconds), for those who ask for the date.
+BEGUN = 1_700_000_000
+
 
 class Crashed(BaseException):
     """The process ended inside a call."""
@@ -321,7 +324,7 @@ class Handle:
         return self._descriptor(file, path)
 
     def _now_ns(self) -> int:
-        return 1_700_000_000_000_000_000 + int(self.disk.seconds() * 1e9)
+        return int((BEGUN + self.disk.seconds()) * 1e9)
 
     def open(self, path: str) -> tuple[int, FileStat]:
         """See `IDiskFiles`."""
