@@ -22,6 +22,9 @@ from zope.interface import implementer
 
 from test.simulation.network import Host, Network
 
+#: When a run begins (Unix seconds), for those who ask for the date.
+EPOCH = 1_700_000_000
+
 
 class Call:
     """A call that is to come; see `IDelayedCall`. Times in seconds."""

@@ -26,9 +26,8 @@ from koboldfs.store.schema import definitions
 from koboldfs.store.sqlite import MANNER, translate
 from koboldfs.store.statements import statements_for
 from koboldfs.store.steps import IRunner, Lost, Transaction
+from test.simulation.clock import EPOCH
 
-#: When simulated time begins (Unix seconds).
-EPOCH = 1_700_000_000
 LONGEST_SECONDS = 0.003
 DEADLINE_SECONDS = 10.0
 

@@ -22,12 +22,10 @@ from attrs import define, field
 from zope.interface import implementer
 
 from koboldfs.storage.disk import FileStat, IDisk, Space
+from test.simulation.clock import EPOCH
 
 BLOCK_BYTES = 512
 KIB_TOTAL = 10**7
-
-#: What a run's time begins at (Unix seconds), for those who ask for the date.
-BEGUN = 1_700_000_000
 
 
 class Crashed(BaseException):
@@ -324,7 +322,7 @@ class Handle:
         return self._descriptor(file, path)
 
     def _now_ns(self) -> int:
-        return int((BEGUN + self.disk.seconds()) * 1e9)
+        return int((EPOCH + self.disk.seconds()) * 1e9)
 
     def open(self, path: str) -> tuple[int, FileStat]:
         """See `IDiskFiles`."""

@@ -39,9 +39,9 @@ from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands
 from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.native_factory import NativeFactory
-from test.simulation.clock import ProcessReactor
+from test.simulation.clock import EPOCH, ProcessReactor
 from test.simulation.database import store_on
-from test.simulation.disk import BEGUN, Handle
+from test.simulation.disk import Handle
 from test.simulation.lanes import ClockedLanes
 
 TRACKER_PORT, NATIVE_PORT, HTTP_PORT, SIDE_PORT = 7001, 7003, 7500, 7501
@@ -215,7 +215,7 @@ class NodeProcess(Process):
             disk=self.handle,
             lanes=ClockedLanes(reactor, self.handle),
             doors=PlainDoors(reactor),  # type: ignore[arg-type]
-            wall_seconds=lambda: BEGUN + reactor.seconds(),
+            wall_seconds=lambda: EPOCH + reactor.seconds(),
         )
         self.node.startService()
         servers = [(one, TRACKER_PORT) for one in world.tracker_ips]
