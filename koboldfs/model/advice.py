@@ -147,9 +147,11 @@ def _devices(it: Situation) -> Iterator[str]:
             yield _away_text(it, one, where)
         elif one.state == "drain":
             if one.copies_left == 0:
+                # What was moved off a disk that fails has left its bytes there.
+                again = "" if one.failing else ", or mark it alive to use it again"
                 yield (
                     f"{where} is drained, no file is there: mark it dead and take it"
-                    " out, or mark it alive to use it again"
+                    f" out{again}"
                 )
         elif one.state == "readonly" or one.observed == "readable" or one.failing:
             yield f"{where} {_unwritten_text(one)}"

@@ -89,6 +89,9 @@ class Advice(SynchronousTestCase):
         self.assertEqual(advice(evolve(GOOD, devices=(drain,))), [])
         said = self.said(devices=(evolve(drain, copies_left=0),))
         self.assertIn("is drained, no file is there", said)
+        self.assertNotIn("alive", said)
+        said = self.said(devices=(evolve(drain, copies_left=0, failing=""),))
+        self.assertIn("or mark it alive to use it again", said)
 
     def test_scrub(self) -> None:
         """A full quarantine, and so many files without a row that it is rather the
