@@ -205,8 +205,8 @@ def add_to_devices(
         row["slow_seconds"] = decimal(disk, "slow") or None
         row["quarantined"] = number(disk, "quarantined") or 0
         row["scrub"] = None
-        if scrubs is not None:
-            row["scrub"] = _scrub(scrub.get(row["devid"], {}))
+        if row["devid"] in scrub:  # of dead devices there is none
+            row["scrub"] = _scrub(scrub[row["devid"]])
 
 
 def _scrub(row: Mapping[str, str]) -> Row:

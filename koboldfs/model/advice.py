@@ -147,9 +147,11 @@ def _devices(it: Situation) -> Iterator[str]:
             yield _away_text(it, one, where)
         elif one.state == "drain":
             if one.copies_left == 0:
+                # What was moved off a disk that fails has left its bytes there.
+                again = "" if one.failing else ", or mark it alive to use it again"
                 yield (
                     f"{where} is drained, no file is there: mark it dead and take it"
-                    " out, or mark it alive to use it again"
+                    f" out{again}"
                 )
         elif one.state == "readonly" or one.observed == "readable" or one.failing:
             yield f"{where} {_unwritten_text(one)}"
@@ -166,9 +168,13 @@ def _away_text(it: Situation, one: DeviceState, where: str) -> str:
     copies = f", with {one.copies:,} copies" if one.copies else ""
     told = f"{where} has not answered{since}{copies}"
     if one.lost:
+        # Its copies may be the last ones.
+        dead = "or mark it dead to forget them"
+        if it.unreadable or it.none:
+            dead = "but marked dead, it takes files with it that have no other copy"
         return (
             f"{told}, and counts as lost: its files are copied elsewhere; bring it"
-            " back, and its copies count again, or mark it dead to forget them"
+            f" back, and its copies count again, {dead}"
         )
     if it.lost_after_seconds and not it.lost_barred:
         return (
@@ -206,8 +212,8 @@ def _disk(one: DeviceState, where: str) -> Iterator[str]:
         )
     if one.quarantined >= MOST_QUARANTINED:
         yield (
-            f"{where} has a full quarantine ({one.quarantined:,} files), and bad copies"
-            " stay where they are: look at its disk, and clear .koboldfs/quarantine"
+            f"{where} has a full quarantine ({one.quarantined:,} files): no more bad"
+            " copies are kept; look at its disk, and clear .koboldfs/quarantine"
         )
     if beyond_belief(one.orphans, one.scrubbed_files):
         yield (

@@ -106,6 +106,10 @@ class StatusTests(SafetyCase):
         self.assertEqual(rows[1]["slow_seconds"], 0.7)
         self.assertEqual((rows[1]["absence"], rows[5]["absence"]), ("lost", "late"))
         self.assertEqual(rows[1]["quarantined"], 10_000)
+        scrub = SCRUB.replace(b"count=2", b"count=1")
+        self.told(GOOD, scrub_status=scrub)
+        rows = {row["devid"]: row for row in self.json("status")["devices"]}
+        self.assertIsNone(rows[5]["scrub"])
 
     def test_jobs(self) -> None:
         """Those that have nothing to tell are only named; in JSON all are whole."""

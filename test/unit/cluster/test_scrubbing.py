@@ -51,6 +51,16 @@ class Operators(WorldCase):
         self.assertEqual((lost.file.key, domain), ("key1", "d"))
         self.assertEqual(len(self.run_now(self.scrubbing.lost(LOST_PAGE))), 2)
 
+    def test_lost_since(self) -> None:
+        """Of one file: when it was found to be lost, if it was."""
+        for fid in (3, 4):
+            self.world.file(fid, [10])
+        self.run_now(self.scrubs.note_lost([4]))
+        self.assertIsNone(self.run_now(self.scrubbing.lost_since(3)))
+        self.assertIsNone(self.run_now(self.scrubbing.lost_since(5)))
+        now = self.world.store.now()
+        self.assertEqual(self.run_now(self.scrubbing.lost_since(4)), now)
+
     def test_take(self) -> None:
         """No more than there is room for, those that run first; none that rest."""
         self.run_now(self.scrubbing.start())

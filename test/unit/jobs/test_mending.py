@@ -5,10 +5,12 @@ from __future__ import annotations
 from hashlib import md5
 
 from attrs import evolve
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from koboldfs.errors import NodeFault
 from koboldfs.jobs import mending
 from koboldfs.model.entities import FSCK_TASK, MD5, Checksum
+from koboldfs.model.scrub import FULL
 from test.fakes.nodes import own_checksum
 from test.unit.jobs.scrub_case import DATA, ScrubCase
 
@@ -134,6 +136,24 @@ class Mended(ScrubCase):
         self.assertEqual(self.found(20), {"bad": 1})
         self.assertEqual(self.world.tables.devids(5), (10, 30))
         self.assertIn(5, self.world.tables.to_replicate)
+
+    def test_quarantine_full(self) -> None:
+        """That is told; a good copy takes the place of the bad one."""
+        self.file(5)
+        self.damage(20, 5)
+
+        async def full(*args: object, **options: object) -> str:
+            return FULL
+
+        self.patch(type(self.world.nodes), "set_aside", full)
+        events: list[LogEvent] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.scrub(20)
+        self.assertEqual(self.found(20), {"bad": 1, "mended": 1})
+        self.assert_sound(5, 10, 20, 30)
+        told = [formatEvent(one) for one in events if one["log_level"].name == "error"]
+        self.assertIn("the quarantine of device 20 is full", " ".join(told))
 
     def test_not_read_back(self) -> None:
         """A replacement that reads wrongly is not called mended, nor recorded."""

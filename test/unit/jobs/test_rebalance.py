@@ -226,6 +226,21 @@ class Drains(BalanceCase):
         self.assertEqual(self.status(20), "drain")
         self.assertEqual(self.count(10), 9)
 
+    def test_failing(self) -> None:
+        """One whose disk takes no writes any more, because it fails, is emptied, too;
+        one that takes none just now waits."""
+        self.files(3, 20, 30)
+        self.world.nodes.readonly.add(20)
+        self.drain(20)
+        self.turn()
+        self.assertEqual(self.count(20), 3)
+        self.world.nodes.distrusted[20] = "a flush failed"
+        self.world.look()
+        self.turn()
+        for fid in (1, 2, 3):
+            devids = self.world.tables.devids(fid)
+            self.assertEqual((len(devids), 20 in devids), (2, False))
+
     def test_again_later(self) -> None:
         """What could not go is tried again after a rest, without spinning."""
         self.files(2, 10, 20)

@@ -74,6 +74,8 @@ class Advice(SynchronousTestCase):
         said = self.said(devices=(lost,), lost_after_seconds=3600)
         self.assertIn("for 2 h 0 min, with 12,000 copies, and counts as lost", said)
         self.assertIn("mark it dead to forget", said)
+        last = advice(evolve(GOOD, devices=(lost,), unreadable=1))[-1]
+        self.assertIn("takes files with it that have no other copy", last)
         queued = (evolve(JOBS[0], waiting=0), *JOBS[1:])
         self.said(devices=(lost,), one=7, jobs=queued)
 
@@ -87,6 +89,9 @@ class Advice(SynchronousTestCase):
         self.assertEqual(advice(evolve(GOOD, devices=(drain,))), [])
         said = self.said(devices=(evolve(drain, copies_left=0),))
         self.assertIn("is drained, no file is there", said)
+        self.assertNotIn("alive", said)
+        said = self.said(devices=(evolve(drain, copies_left=0, failing=""),))
+        self.assertIn("or mark it alive to use it again", said)
 
     def test_scrub(self) -> None:
         """A full quarantine, and so many files without a row that it is rather the
