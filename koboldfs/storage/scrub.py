@@ -54,6 +54,8 @@ MOST_FOLDERS = 200
 
 #: What a disk, or a file system that has checksums, says of bytes that are gone.
 _UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA)
+#: What it says of a single file that this process cannot read: the others it can.
+_REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 _DIGIT = re.compile("[0-9]", re.ASCII)
 _DIGITS = re.compile("[0-9]{3}", re.ASCII)
 _FILE = re.compile(r"([0-9]{10,19})\.fid", re.ASCII)
@@ -135,7 +137,8 @@ class Scrubbing:
             except FileNotFoundError:
                 found.append(None)
             except (OSError, ReadFailed) as error:
-                if not _disks_fault(error):
+                # Nothing is moved because of a refusal, but the pass has to go on.
+                if not _disks_fault(error, (*_UNREADABLE, *_REFUSED)):
                     raise
                 found.append(UNREADABLE)
             else:
@@ -217,11 +220,11 @@ def _reads_as(disk: IDisk, path: str, wanted: Checksum) -> bool:
         return False
 
 
-def _disks_fault(error: BaseException) -> bool:
+def _disks_fault(error: BaseException, numbers: Sequence[int] = _UNREADABLE) -> bool:
     """Whether the bytes are what is wrong: not that this process has no descriptor
     left, or may not read them."""
     cause = error.__cause__ if isinstance(error, ReadFailed) else error
-    return isinstance(cause, OSError) and cause.errno in _UNREADABLE
+    return isinstance(cause, OSError) and cause.errno in numbers
 
 
 def list_folder(disk: IDisk, root: str, folder: int, after: int) -> Listing:
