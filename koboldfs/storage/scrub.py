@@ -52,6 +52,8 @@ MOST_FOLDERS = 200
 
 #: What a disk, or a file system that has checksums, says of bytes that are gone.
 _UNREADABLE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA)
+#: What it says of a single file that this process cannot read: the others it can.
+_REFUSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 _DIGIT = re.compile("[0-9]", re.ASCII)
 _DIGITS = re.compile("[0-9]{3}", re.ASCII)
 _FILE = re.compile(r"([0-9]{10,19})\.fid", re.ASCII)
@@ -142,11 +144,13 @@ class Scrubbing:
             except FileNotFoundError:
                 found.append(None)
             except (OSError, ReadFailed) as error:
-                cause = _disks_fault(error)
+                # Nothing is moved because of a refusal, but the pass has to go on.
+                cause = _disks_fault(error, (*_UNREADABLE, *_REFUSED))
                 if cause is None:
                     raise
                 found.append(UNREADABLE)
-                failures.append((fid, cause))
+                if cause.errno in _UNREADABLE:
+                    failures.append((fid, cause))
             else:
                 found.append(checksum)
                 count += stat.size
@@ -226,13 +230,13 @@ def _reads_as(disk: IDisk, path: str, wanted: Checksum) -> bool:
         return False
 
 
-def _disks_fault(error: BaseException) -> OSError | None:
+def _disks_fault(
+    error: BaseException, numbers: Sequence[int] = _UNREADABLE
+) -> OSError | None:
     """What the disk said, when the bytes are what is wrong: not that this process has
     no descriptor left, or may not read them (None)."""
     cause = error.__cause__ if isinstance(error, ReadFailed) else error
-    if isinstance(cause, OSError) and cause.errno in _UNREADABLE:
-        return cause
-    return None
+    return cause if isinstance(cause, OSError) and cause.errno in numbers else None
 
 
 def list_folder(disk: IDisk, root: str, folder: int, after: int) -> Listing:

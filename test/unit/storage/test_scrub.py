@@ -100,6 +100,19 @@ class ScrubVerbs(SideCase):
         self.node.folders.devices()[0].identity = (9, 9)
         self.assertEqual(self.code("digests devid=1&fids=8&type=MD5"), "no_device")
 
+    def test_refused(self) -> None:
+        """One file that this process may not read does not hold up the others; it
+        stays where it is."""
+        self.plant(8, b"eight")
+        self.disk.arm(1, errno.EACCES, only=("open",))
+        found = self.verb("digests devid=1&fids=7,8&type=SHA-256").fields
+        eight = f"SHA-256:{sha256(b'eight').hexdigest()}"
+        self.assertEqual(found["checksums"], f"unreadable,{eight}")
+        self.disk.arm(1, errno.EACCES, only=("open",))
+        line = "setaside devid=1&fid=7&reason=bad&unless=SHA-256%3a" + "0" * 64
+        self.assertIsNotNone(self.code(line))
+        self.assertEqual(self.kept(), {})
+
     def code(self, line: str) -> str | None:
         """The error of a request."""
         reply: Reply = self.verb(line)
