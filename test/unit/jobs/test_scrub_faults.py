@@ -6,7 +6,10 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from koboldfs.cluster.moving import Moving
+from koboldfs.cluster.scrubbing import LEASE_SECONDS
 from koboldfs.errors import DatabaseAway, KoboldError, NodeFault
 from koboldfs.jobs.replicate import ReplicateWorker
 from test.fakes.nodes import MemoryNodes, own_checksum
@@ -143,3 +146,23 @@ class Faults(ScrubCase):
             return found
 
         return done
+
+    def test_lease_lost_in_a_repair(self) -> None:
+        """A tracker that stands still in the middle of a repair, at any change, until
+        another one has done all of it, spoils nothing when it goes on."""
+        for method in ("record", "advance_scrub", "change_copies", "note_lost"):
+            self.left = 0
+            self.prepare()
+            gate = self.world.store.gates[method] = Deferred[None]()
+            self.run_now(self.scrubbing.start())
+            late = start(self.worker.step())
+            self.world.clock.advance(2 * LEASE_SECONDS)
+            del self.world.store.gates[method]
+            self.scrubbing, self.worker = self.tracker("two")
+            self.passes()
+            self.assert_mended(method)
+            gate.callback(None)
+            self.world.clock.advance(1)
+            late.addErrback(lambda failure: failure.trap(KoboldError) and None)
+            self.passes()
+            self.assert_mended((method, "late"))
