@@ -329,6 +329,10 @@ class Namespace:
         if outcome == "closed":
             self.promises.answered(closing)
             return
+        if outcome == "no_upload" and self.live.view.shared:
+            # A tracker of MogileFS takes the upload away before it makes the file, and
+            # may be at it: a scrub sees to the bytes, should nobody want them.
+            raise errors.NoUpload()
         # Another tracker closed or expired it meanwhile: what we copied must be known
         # as well, as copies of the file, or as bytes to be deleted.
         await self._queues.finish_replications(

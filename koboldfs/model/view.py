@@ -33,6 +33,8 @@ DEFAULT_MINDEVCOUNT = 2
 MIN_FREE_MB = 100
 #: Default classes that have no row are made once, for so many domains.
 REMEMBERED_CLASSES = 256
+#: A database has this setting when it was made by us.
+CREATED_SETTING = "kobold_created"
 #: The devices that were away too long, and those of them that came back (`absence`).
 LOST_SETTING, LATE_SETTING = "kobold_lost", "kobold_late"
 
@@ -98,6 +100,11 @@ class View:
             lost=lost,
             late=device_numbers(settings.get(LATE_SETTING, "")) - lost,
         )
+
+    @property
+    def shared(self) -> bool:
+        """Whether trackers of MogileFS may work on the same database."""
+        return CREATED_SETTING not in self.settings
 
     # --- names
 

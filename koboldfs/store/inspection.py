@@ -26,9 +26,9 @@ from koboldfs.model.adoption import (
 )
 from koboldfs.model.adoption_rules import can_serve
 from koboldfs.model.entities import FSCK_TASK, REBALANCE_TASK, Located
+from koboldfs.model.view import CREATED_SETTING
 from koboldfs.store.reader import Reader, TooSlow
 from koboldfs.store.schema import (
-    CREATED_SETTING,
     HASHTYPE_SCHEMA_VERSION,
     VERSION_SETTING,
     metadata,

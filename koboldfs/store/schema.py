@@ -54,7 +54,6 @@ IN_WORK, ASKED_AGAIN = 1, 2
 #: The highest failcount that MogileFS's queues hold on MySQL.
 LAST_FAILCOUNT = 255
 
-CREATED_SETTING = "kobold_created"
 VERSION_SETTING = "schema_version"
 
 metadata = MetaData()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import frozen
 
 from koboldfs.errors import ConfigError, KoboldError
+from koboldfs.model.view import CREATED_SETTING
 from koboldfs.store.schema import (
-    CREATED_SETTING,
     HASHTYPE_SCHEMA_VERSION,
     MOGILEFS_DEVIDS_CHARS,
     MOGILEFS_KEY_BYTES,

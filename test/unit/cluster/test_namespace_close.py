@@ -357,6 +357,7 @@ class Promised(CloseCase):
 
     def test_expired_meanwhile(self) -> None:
         """An upload that expires while its copies are made leaves no copy behind."""
+        self.set_up(kobold_ack_copies="2", kobold_created="1")
         self.world.nodes.slow[2] = 3.0
         closing = self.close()
         tables = self.world.tables
@@ -365,6 +366,18 @@ class Promised(CloseCase):
         self.failureResultOf(closing, errors.NoUpload)
         self.assertEqual(tables.devids(5), (10, 20))
         self.assertIn(5, tables.to_delete)
+
+    def test_closed_by_mogilefs_meanwhile(self) -> None:
+        """Its tracker takes the upload away first and makes the file later: who finds
+        neither deletes nothing."""
+        self.world.nodes.slow[2] = 3.0
+        closing = self.close()
+        tables = self.world.tables
+        del tables.uploads[5]
+        self.world.clock.advance(3.0)
+        self.failureResultOf(closing, errors.NoUpload)
+        self.assertEqual(tables.devids(5), ())
+        self.assertNotIn(5, tables.to_delete)
 
     def test_closed_by_another_tracker_meanwhile(self) -> None:
         """Its close counts as ours; the copies of both are recorded."""

@@ -44,6 +44,8 @@ class Remembered(CloseCase):
 
     def test_expired(self) -> None:
         """That it is gone from the database, the closing itself finds out."""
+        self.world.tables.settings["kobold_created"] = "1"
+        self.world.look()
         self.world.tables.uploads.clear()
         self.failureResultOf(self.close_offered(), errors.NoUpload)
         self.assertEqual(self.world.tables.files, {})
