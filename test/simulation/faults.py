@@ -138,6 +138,12 @@ class Nemesis:
             world.kill(ip)
             world.start(ip)
 
+    def set_alive(self) -> None:
+        """He says so of devices that trackers have set read-only; a tracker that has old
+        news of one may do that again."""
+        execute = self.world.server.connection.execute
+        execute("UPDATE device SET status = 'alive' WHERE status = 'readonly'")
+
     def restart_later(self, ip: str) -> None:
         """A process that has ended is started again."""
         world = self.world

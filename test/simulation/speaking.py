@@ -118,6 +118,12 @@ class Speaker:
         self._patience_seconds = patience_seconds
         self._wires: dict[tuple[str, int], Wire] = {}
 
+    def hang_up(self) -> None:
+        """Use no connection again that was made before now."""
+        for wire in self._wires.values():
+            if not wire.gone:
+                wire.cut()
+
     async def _wire(self, ip: str, port: int) -> Wire:
         wire = self._wires.get((ip, port))
         if wire is None or wire.gone:

@@ -175,6 +175,7 @@ class Simulation:
 
     def _wait_for_queues(self) -> None:
         for _ in range(ROUNDS):
+            self.nemesis.set_alive()
             self.server.ahead_seconds += AHEAD_SECONDS
             self.clock.run(ROUND_SECONDS)
             self.check()
@@ -191,6 +192,8 @@ class Simulation:
 
     def _store_at_last(self, client: Client) -> None:
         """Also now files can be stored: to devices that are not dead."""
+        # Some of its connections may be silent since a power failure.
+        client.speaker.hang_up()
         storing = Deferred.fromCoroutine(client.store())
         until = self.clock.now + 60.0
         while not storing.called and self.clock.step(until):
