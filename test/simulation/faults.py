@@ -139,7 +139,7 @@ class Nemesis:
             world.start(ip)
 
     def set_alive(self) -> None:
-        """He says so of devices that trackers have set read-only; a tracker that has old
+        """He says so of devices that trackers have set read-only; a tracker with old
         news of one may do that again."""
         execute = self.world.server.connection.execute
         execute("UPDATE device SET status = 'alive' WHERE status = 'readonly'")
