@@ -20,7 +20,7 @@ from test.torture.ledger import Load
 from test.torture.scenario import Outcome, Scenario, wanted
 
 #: From arming a point to the death of the process.
-HIT_SECONDS = 20.0
+HIT_SECONDS = 45.0
 #: Rounds over all points, each with the other processes' turn.
 ROUNDS = 6
 
