@@ -27,8 +27,8 @@ from koboldfs.interfaces_health import IHealth
 from koboldfs.model.entities import Located
 from koboldfs.model.health import Census, Seen
 
-#: Files looked at between two looks at the reactor.
-PAGE_FILES = 500
+#: Files looked at between two looks at the reactor: some 2 ms, for which requests wait.
+PAGE_FILES = 100
 #: A unit takes so long (seconds), and begins once in a `UNIT_EVERY_SECONDS`: a tenth of
 #: one connection to the database.
 UNIT_SECONDS, UNIT_EVERY_SECONDS = 0.1, 1.0
