@@ -328,11 +328,6 @@ def _percent(value: float | None) -> str | None:
 def _duration(seconds: Any) -> str | None:
     if not isinstance(seconds, int):
         return None
-    days, rest = divmod(seconds, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    from koboldfs.model.advice import span_text
+
+    return span_text(seconds)
