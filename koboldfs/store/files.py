@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
@@ -19,8 +19,11 @@ from koboldfs.store.batch import Kind
 from koboldfs.store.database import Database
 from koboldfs.store.schema import file, refuse_unfit, refuse_unfit_text
 from koboldfs.store.steps import Mode
+from koboldfs.store.stock import Stock
 from koboldfs.store.transactions_files import Name
-from koboldfs.store.transactions_uploads import Opening
+from koboldfs.store.transactions_uploads import Blank, Opening
+
+T = TypeVar("T")
 
 
 @implementer(IFiles)
@@ -58,6 +61,14 @@ class Files:
             Mode.SINGLE,
             marks=lambda name: {name},
         )
+        drawing: Kind[Blank, list[int]] = Kind(
+            "draw_blank",
+            steps(uploads.draw_blank),
+            Mode.SINGLE,
+            repeatable=True,
+            limit=1,
+        )
+        self._drawing = batch(drawing)
         self._find = batch(find)
         self._find_fid = batch(find_fid)
         self._find_upload = batch(find_upload)
@@ -65,6 +76,20 @@ class Files:
         self._open = batch(opening)
         self._close = batch(closing)
         self._delete = batch(delete)
+        self._stock = Stock(
+            database.clock,
+            lambda dmid, classid, count: self._drawing.ask(Blank(dmid, classid, count)),
+            lambda openings: database.write(
+                "describe_uploads", uploads.describe_uploads, tuple(openings)
+            ),
+            lambda fids: database.write(
+                "forget_uploads", uploads.forget_uploads, tuple(fids)
+            ),
+        )
+
+    def stop(self) -> Deferred[None]:
+        """Leave no upload behind of which only we know what it is."""
+        return Deferred.fromCoroutine(self._stock.stop())
 
     # --- looking
 
@@ -86,7 +111,10 @@ class Files:
 
     def find_upload(self, fid: int) -> Deferred[Upload | None]:
         """See `IFiles.find_upload`."""
-        return self._find_upload.ask(fid) if _possible(fid) else succeed(None)
+        if not _possible(fid):
+            return succeed(None)
+        look = self._find_upload.ask
+        return Deferred.fromCoroutine(self._stock.described(look, fid))
 
     def list_keys(
         self, dmid: int, prefix: str, after: str, limit: int
@@ -153,9 +181,13 @@ class Files:
             refuse_unfit(file, values | ({"fid": fid} if fid else {}))
         except ValueRefused as refusal:
             return fail(refusal)
-        if opening.fid is None:
-            return self._open.ask(opening)
-        return self._database.write_once("open_upload", uploads.open_upload_as, opening)
+        if opening.fid is not None:
+            steps = uploads.open_upload_as
+            return self._database.write_once("open_upload", steps, opening)
+        # A tracker of MogileFS would not wait until an upload is described.
+        theirs = self._database.estate.made_by_mogilefs
+        drawn = None if theirs else self._stock.take(opening)
+        return self._open.ask(opening) if drawn is None else succeed(drawn)
 
     def close_upload(self, closing: Closing) -> Deferred[str]:
         """See `IFiles.close_upload`."""
@@ -163,14 +195,15 @@ class Files:
             self._refuse_closing(closing)
         except ValueRefused as refusal:
             return fail(refusal)
-        return self._close.ask(closing)
+        return self._close.ask(closing).addCallback(self._closed, closing.fid)
 
     def abandon_upload(self, fid: int, devids: Sequence[int]) -> Deferred[None]:
         """See `IFiles.abandon_upload`."""
         if not _possible(fid):
             return succeed(None)
         steps = uploads.abandon_upload
-        return self._database.write("abandon_upload", steps, fid, tuple(devids))
+        answer = self._database.write("abandon_upload", steps, fid, tuple(devids))
+        return answer.addCallback(self._closed, fid)
 
     def apply(self, changes: Sequence[Closing | Removal]) -> Deferred[None]:
         """See `IFiles.apply`."""
@@ -186,9 +219,20 @@ class Files:
                 possible.append(change)
         except ValueRefused as refusal:
             return fail(refusal)
-        return self._database.write_once(
+        answer = self._database.write_once(
             "apply", uploads.apply, tuple(possible), racing=True
         )
+        fids = [one.fid for one in possible if isinstance(one, Closing)]
+        return answer.addCallback(self._closed, *fids)
+
+    def _closed(self, outcome: T, *fids: int) -> T:
+        for fid in fids:
+            self._stock.closed(fid)
+        return outcome
+
+    def forget_domain(self, dmid: int) -> None:
+        """A domain is gone, and its number may soon be that of another one."""
+        self._stock.drop(dmid)
 
     # --- changing
 

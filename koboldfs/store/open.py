@@ -17,7 +17,7 @@ from socket import gethostname
 from typing import Any
 from urllib.parse import unquote
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
@@ -44,6 +44,8 @@ _POSTGRESQL = ("postgresql://", "postgres://")
 #: What is shown in place of a password; and where one may stand beside the account.
 _HIDDEN = "PASSWORD"
 _PASSWORD = re.compile(r"[?&](?:ssl)?password=([^&]*)")
+#: Seconds at most that saying goodbye to the database may take.
+LEAVE_SECONDS = 2.0
 _EXAMPLES = (
     "use sqlite:///PATH, postgresql://USER:PASSWORD@HOST/DATABASE or"
     " mysql://USER:PASSWORD@HOST/DATABASE"
@@ -65,7 +67,7 @@ class Store:
         #: `ILocks`; which they are is known after `start`.
         self.locks: NoLocks | SharedLocks = NoLocks()
         self.files = Files(database)
-        self.topology = SmallTables(database, runner.watch)
+        self.topology = SmallTables(database, runner.watch, self.files.forget_domain)
         self.queues = Queues(database)
         self.tasks = Tasks(database)
         self.scrubs = Scrubs(database)
@@ -136,6 +138,12 @@ class Store:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        leaving = self.files.stop()
+        leaving.addTimeout(LEAVE_SECONDS, self._database.clock)
+        try:
+            await leaving
+        except TimeoutError:
+            self._log.info("the database does not answer: leaving uploads as they are")
         self._database.stop()
         await self.locks.stop()
         await self._runner.stop()

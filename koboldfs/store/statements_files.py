@@ -273,6 +273,9 @@ class FileStatements:
                 *(tempfile.c[name] for name in ("fid", "createtime", *columns)),
             ).where(tempfile.c.fid.in_(fids))
         )
+        self.describe_upload = tongue.update(
+            tempfile, ("dkey", "devids"), ("fid", "devids")
+        )
         self.lock_uploads = tongue.phrase(_locked_uploads(fids))
         self.forget_uploads = tongue.phrase(
             tempfile.delete().where(tempfile.c.fid.in_(fids))

@@ -16,6 +16,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
 )
 
 from koboldfs.model.entities import END_OF_TIME
@@ -219,10 +220,11 @@ class QueueStatements:
         later = here.where(file_on.c.fid > bindparam("fid"))
         self.copies_beyond = tongue.phrase(later.order_by(file_on.c.fid).limit(LIMIT))
 
-        def capped(table: Table) -> object:
+        def capped(table: Table, *conditions: Any) -> object:
             some = (
                 select(literal_column("1"))
                 .select_from(table)
+                .where(*conditions)
                 .limit(literal_column(str(COUNTED_ROWS)))
                 .subquery()
             )
@@ -232,6 +234,6 @@ class QueueStatements:
             select(
                 capped(file_to_replicate),  # type: ignore[call-overload]
                 capped(file_to_delete2),
-                capped(tempfile),
+                capped(tempfile, tempfile.c.devids != text("''")),
             )
         )

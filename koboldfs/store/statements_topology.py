@@ -152,9 +152,13 @@ class TopologyStatements:
         # No index leads there; but only uploads that are open now are looked through.
         uploads = one.select_from(tempfile).where(tempfile.c.dmid == bindparam("dmid"))
         self.domain_has_uploads = tongue.phrase(uploads)
-        self.class_has_uploads = tongue.phrase(
-            uploads.where(tempfile.c.classid == bindparam("classid"))
+        of_class = tempfile.c.classid == bindparam("classid")
+        self.class_has_uploads = tongue.phrase(uploads.where(of_class))
+        blank = tempfile.delete().where(
+            tempfile.c.dmid == bindparam("dmid"), tempfile.c.devids == text("''")
         )
+        self.forget_blank_of_domain = tongue.phrase(blank)
+        self.forget_blank_of_class = tongue.phrase(blank.where(of_class))
 
     def insert(self, table: Table, columns: Sequence[str]) -> Phrase:
         """An ``INSERT`` into one of the small tables, compiled when first asked for."""

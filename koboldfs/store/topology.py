@@ -19,10 +19,14 @@ class SmallTables:
     every method raises `ValueRefused` for what a column cannot hold."""
 
     def __init__(
-        self, database: Database, watch: Callable[[Callable[[], None]], None]
+        self,
+        database: Database,
+        watch: Callable[[Callable[[], None]], None],
+        forget_domain: Callable[[int], None],
     ) -> None:
         self._database = database
         self._watch = watch
+        self._forget_domain = forget_domain
 
     @property
     def _hashtype(self) -> bool:
@@ -66,9 +70,10 @@ class SmallTables:
         """See `ITopology.create_domain`."""
         return self._database.write_once("create_domain", change.create_domain, name)
 
-    def delete_domain(self, dmid: int) -> Awaitable[None]:
+    async def delete_domain(self, dmid: int) -> None:
         """See `ITopology.delete_domain`."""
-        return self._database.write_once("delete_domain", change.delete_domain, dmid)
+        await self._database.write_once("delete_domain", change.delete_domain, dmid)
+        self._forget_domain(dmid)
 
     def create_class(
         self,

@@ -221,8 +221,10 @@ def delete_domain(sql: Statements, dmid: int) -> Steps[None]:
     """Remove it and its row of class 0; raises `DomainHasFiles`, `DomainHasClasses`.
 
     An open upload counts as a file: its number may soon be that of another domain.
+    One that is not described yet cannot be closed any more.
     """
     yield sql.lock_domain(dmid=dmid)
+    yield quiet(sql.forget_blank_of_domain(dmid=dmid))
     for phrase in (sql.domain_has_files, sql.domain_has_uploads):
         reply = yield phrase(dmid=dmid)
         if reply.rows:
@@ -302,6 +304,7 @@ def update_class(
 def delete_class(sql: Statements, dmid: int, classid: int) -> Steps[None]:
     """Remove it; raises `ClassHasFiles`, also while an upload into it is open."""
     yield sql.lock_domain(dmid=dmid)
+    yield quiet(sql.forget_blank_of_class(dmid=dmid, classid=classid))
     for phrase in (sql.class_has_files, sql.class_has_uploads):
         reply = yield phrase(dmid=dmid, classid=classid)
         if reply.rows:

@@ -41,6 +41,15 @@ class Opening:
     fid: int | None = None
 
 
+@frozen
+class Blank:
+    """Uploads to be recorded before it is known what they will be."""
+
+    dmid: int
+    classid: int
+    count: int
+
+
 def open_uploads(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
     """Record uploads under new fids, which are durable when this is committed."""
     if sql.tongue.name == "postgresql":
@@ -52,6 +61,32 @@ def open_uploads(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]
     rows = [_row(one) | {"fid": fid} for one, fid in zip(wanted, fids, strict=True)]
     yield quiet(sql.open_as.rows(rows))
     return fids
+
+
+def draw_blank(sql: Statements, wanted: Sequence[Blank]) -> Steps[list[list[int]]]:
+    """Record uploads of which only domain and class are known yet."""
+    drawn = []
+    for one in wanted:
+        opening = Opening(one.dmid, "", one.classid, "")
+        drawn.append((yield from open_uploads(sql, [opening] * one.count)))
+    return drawn
+
+
+def describe_uploads(sql: Statements, openings: Sequence[Opening]) -> Steps[None]:
+    """Say what blank uploads are; those that are closed by now are left out."""
+    yield quiet(
+        *(
+            sql.describe_upload(
+                dkey=one.key, devids=one.devids, key_fid=one.fid, key_devids=""
+            )
+            for one in sorted(openings, key=lambda one: one.fid or 0)
+        )
+    )
+
+
+def forget_uploads(sql: Statements, fids: Sequence[int]) -> Steps[None]:
+    """Throw away uploads that nobody was told of."""
+    yield quiet(sql.forget_uploads(fids=fids))
 
 
 def _row(one: Opening) -> dict[str, int | str]:
