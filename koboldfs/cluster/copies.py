@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from koboldfs import errors
+from koboldfs.cluster.remembered import Remembered
 from koboldfs.interfaces import ILiveView, INodes
 from koboldfs.model.entities import OWN_HASHTYPE, Checksum, Located, Place
 from koboldfs.model.placement import reading_order
@@ -67,6 +68,7 @@ class Copies:
         self.live = live
         self._random = random
         self._class_checksum = class_checksum
+        self._settled = Remembered(live, self._is_settled)
         #: Bytes that went through `read` so far.
         self.read_bytes = 0
 
@@ -122,6 +124,9 @@ class Copies:
     def settled(self, dmid: int, classid: int, devids: Collection[int]) -> bool:
         """Whether a file of that class on these devices will want no further copy,
         whatever hosts come. One on a dead or lost device will."""
+        return self._settled(dmid, classid, tuple(devids))
+
+    def _is_settled(self, dmid: int, classid: int, devids: tuple[int, ...]) -> bool:
         view = self.live.view
         if not all(map(view.counts, devids)):
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from koboldfs.cluster.copies import Copies
+from koboldfs.cluster.remembered import Remembered
 from koboldfs.model.entities import Closing
 from koboldfs.model.promise import Keeping, Promise
 
@@ -14,6 +15,8 @@ class Promises:
 
     def __init__(self, copies: Copies) -> None:
         self._copies = copies
+        self._promise = Remembered(copies.live, self._judge)
+        self._unsafe = Remembered(copies.live, self._is_unsynced)
         self._stored = 0
         self._short = 0
         self._unsynced = 0
@@ -26,11 +29,14 @@ class Promises:
         tells how many files had one, and the cluster's health names the nodes. Those
         on dead or lost devices are none.
         """
+        return self._promise(dmid, classid, tuple(devids))
+
+    def _judge(self, dmid: int, classid: int, devids: tuple[int, ...]) -> Promise:
         copies = self._copies
-        devids = list(filter(copies.live.view.counts, devids))
-        wanted = copies.wanted(dmid, classid, devids)
+        there = list(filter(copies.live.view.counts, devids))
+        wanted = copies.wanted(dmid, classid, there)
         return Promise(
-            len(copies.hosts_of(devids)), min(copies.promised_hosts(), wanted)
+            len(copies.hosts_of(there)), min(copies.promised_hosts(), wanted)
         )
 
     def answered(self, closing: Closing) -> None:
@@ -39,12 +45,12 @@ class Promises:
         self._bytes += closing.length
         if not self.of(closing.dmid, closing.classid, closing.devids).kept:
             self._short += 1
-        live = self._copies.live
-        if not all(live.view.syncs(host) for host in self._hosts(closing)):
+        if self._unsafe(tuple(closing.devids)):
             self._unsynced += 1
 
-    def _hosts(self, closing: Closing) -> set[int]:
-        return self._copies.hosts_of(closing.devids)
+    def _is_unsynced(self, devids: tuple[int, ...]) -> bool:
+        view = self._copies.live.view
+        return not all(map(view.syncs, self._copies.hosts_of(devids)))
 
     @property
     def keeping(self) -> Keeping:

@@ -33,6 +33,8 @@ BOUNDED = {
     "domain_has_uploads": "uploads are open now; asked by `delete_domain` only",
     "count_events": "reads what was logged since it was added up last",
     "class_has_uploads": "uploads are open now; asked by `delete_class` only",
+    "forget_blank_of_domain": "as `domain_has_uploads`",
+    "forget_blank_of_class": "as `class_has_uploads`",
 }
 #: Statements that no EXPLAIN knows.
 _UNEXPLAINED = ("lock_draws",)
@@ -42,7 +44,7 @@ _NUMBERS = ("dmids", "lengths", "classids", "devcounts", "copy_fids", "copy_devi
 _NUMBERS += ("sum_fids", "hashtypes", "queue_fids")
 _LISTS |= dict.fromkeys(_NUMBERS, [1, 2]) | {"checksums": [b"x", b"y"]}
 _TEXTS = ("dkey", "pattern", "field", "value", "low", "high", "devids", "arg", "evcode")
-_TEXTS += ("owner", "new_owner")
+_TEXTS += ("owner", "new_owner", "key_devids")
 _LISTS["numbers"] = [1, 2]
 
 

@@ -14,6 +14,7 @@ from koboldfs.store.mysql_link import WRITER, Hosts
 from koboldfs.store.mysql_url import mysql_options
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Steps, quiet
+from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
@@ -51,6 +52,10 @@ class MariaCase(ServerCase):
 
 class MariaFiles(MariaCase, FilesContract):
     """`IFiles`."""
+
+
+class MariaDrawnAhead(MariaCase, DrawnAheadContract):
+    """`IFiles`, while very many files are stored."""
 
 
 class MariaLists(MariaCase, ListsContract):

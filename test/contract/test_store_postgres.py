@@ -13,6 +13,7 @@ from koboldfs import errors
 from koboldfs.model.entities import Closing
 from koboldfs.store import prepared
 from koboldfs.store.postgres_link import PLANNING
+from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
@@ -44,6 +45,10 @@ class PostgresCase(ServerCase):
 
 class PostgresFiles(PostgresCase, FilesContract):
     """`IFiles`."""
+
+
+class PostgresDrawnAhead(PostgresCase, DrawnAheadContract):
+    """`IFiles`, while very many files are stored."""
 
 
 class PostgresLists(PostgresCase, ListsContract):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 from koboldfs import errors
 from koboldfs.store.open import Store, open_store
 from koboldfs.store.sqlite import BUSY_SECONDS
+from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
@@ -66,6 +67,10 @@ class SqliteCase(TestCase):
 
 class SqliteFiles(SqliteCase, FilesContract):
     """`IFiles`."""
+
+
+class SqliteDrawnAhead(SqliteCase, DrawnAheadContract):
+    """`IFiles`, while very many files are stored."""
 
 
 class SqliteLists(SqliteCase, ListsContract):

@@ -19,7 +19,10 @@ class Tables(SynchronousTestCase):
         """A provider over a script."""
         self.runner, self.database = scripted()
         self.watched: list[object] = []
-        self.tables = SmallTables(self.database, self.watched.append)
+        self.forgotten: list[int] = []
+        self.tables = SmallTables(
+            self.database, self.watched.append, self.forgotten.append
+        )
 
     def test_watch(self) -> None:
         """The engine is told who watches."""
