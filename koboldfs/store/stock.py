@@ -38,9 +38,9 @@ from koboldfs.errors import DatabaseFault
 from koboldfs.model.entities import Upload
 from koboldfs.store.transactions_uploads import Opening
 
-#: Seconds until an open upload is described: longer than a small file takes, shorter
-#: than who closes with another tracker minds.
-DESCRIBE_SECONDS = 0.05
+#: Seconds until an open upload is described: longer than a small file takes on a busy
+#: disk, and no longer than who closes with another tracker may well wait.
+DESCRIBE_SECONDS = 0.2
 #: Seconds for which a blank row is handed out, much less than until uploads expire.
 FRESH_SECONDS = 5.0
 #: Demand is measured over so many seconds at least.
@@ -59,7 +59,7 @@ TRIAL_UPLOADS, TOLERATED_SHARE = 32, 4
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 30.0, 600.0
 #: Seconds between looks at a blank row whose upload another tracker opened, and how
 #: often it is looked at: about as long as a busy tracker may take to describe it.
-LOOK_AGAIN_SECONDS = (0.06, 0.1, 0.2, 0.4, 0.8)
+LOOK_AGAIN_SECONDS = (0.05, 0.1, 0.15, 0.3, 0.6, 0.8)
 #: Seconds until a database that could not be written is tried again.
 RETRY_SECONDS = 1.0
 #: Seconds between looks for what is stale.
