@@ -8,10 +8,13 @@ the next, and nothing else is made. Whoever has a use for a Deferred of the whol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.python.failure import Failure
+
+T = TypeVar("T")
 
 
 def run_now(
@@ -44,3 +47,10 @@ def _step(
         failed(Failure())
         return
     waited_for.addBoth(_step, work, failed)
+
+
+async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Their results, when all are done; a single one needs no Deferred for that."""
+    if len(works) == 1:
+        return [await works[0]]
+    return list(await gatherResults([Deferred.fromCoroutine(one) for one in works]))

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from koboldfs import errors
@@ -29,6 +28,7 @@ from koboldfs.model.policy import (
     plan,
 )
 from koboldfs.model.view import View
+from koboldfs.running import together
 
 #: How many different targets are tried for one wanted copy before giving up.
 TARGETS_PER_COPY = 4
@@ -154,11 +154,8 @@ class Copies:
         if located.checksum is None and targets:
             done.of_class = await self._class_checksum(located.file.fid)
         while targets:
-            results = await gatherResults(
-                [
-                    Deferred.fromCoroutine(self._one_copy(located, devid, done))
-                    for devid in targets
-                ]
+            results = await together(
+                [self._one_copy(located, devid, done) for devid in targets]
             )
             done.devids += [devid for devid in results if devid is not None]
             if hosts is None or len(done.failed) >= TARGETS_PER_COPY:

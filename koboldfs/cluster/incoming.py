@@ -8,10 +8,9 @@ what is then missing to the promise is copied from one that is whole.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from koboldfs import errors
@@ -28,6 +27,7 @@ from koboldfs.model.entities import (
     File,
     Located,
 )
+from koboldfs.running import together
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Incoming:
                 self.domain.dmid, self.key, self._classid, devids, None
             )
             self._offered = tuple(devids)
-            started = await _all([self._start(devid) for devid in devids])
+            started = await together([self._start(devid) for devid in devids])
             self._writers = {
                 d: w for d, w in zip(devids, started, strict=True) if w is not None
             }
@@ -197,7 +197,7 @@ class Incoming:
                 self._writers.pop(devid, None)
                 return devid, error
 
-        results = await _all(
+        results = await together(
             [one(devid, writer) for devid, writer in self._writers.items()]
         )
         return {
@@ -222,10 +222,3 @@ class Incoming:
         if not self._writers:
             await self.abandon()
             raise errors.NodeFault("no storage node takes the file")
-
-
-async def _all(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Their results, when all are done; a single one needs no Deferred for that."""
-    if len(works) == 1:
-        return [await works[0]]
-    return list(await gatherResults([Deferred.fromCoroutine(one) for one in works]))

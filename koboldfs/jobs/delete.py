@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from twisted.internet.defer import Deferred, gatherResults
-
 from koboldfs import errors
 from koboldfs.interfaces import ILiveView, ILocks, INodes, IQueues
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Deletion, DeletionDone
+from koboldfs.running import together
 
 #: Put-off times, as MogileFS has them: not observed writeable, not allowed, refused.
 AWAY_SECONDS = 60
@@ -69,9 +68,7 @@ class DeleteWorker(QueueWorker[Deletion, DeletionDone]):
 
     async def work(self, row: Deletion) -> DeletionDone:
         """Remove every copy that can be removed now."""
-        waits = await gatherResults(
-            [Deferred.fromCoroutine(self._remove(row, d)) for d in row.devids]
-        )
+        waits = await together([self._remove(row, d) for d in row.devids])
         gone = tuple(d for d, wait in zip(row.devids, waits, strict=True) if wait == 0)
         if len(gone) == len(row.devids):
             return DeletionDone(row.fid, gone)

@@ -20,12 +20,14 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from koboldfs.errors import KoboldError
 from koboldfs.interfaces import ILocks
 from koboldfs.jobs.locks import Lent, file_lock
 from koboldfs.model.pacing import rest_seconds
+from koboldfs.running import run_now
 
 #: How often an idle worker looks for work.
 IDLE_SECONDS = 0.5
@@ -312,7 +314,10 @@ class QueueWorker(ABC, Generic[Row, Report]):
         number = self.number(row)
         self._under_way.add(number)
         self.status.under_way = len(self._under_way)
-        Deferred.fromCoroutine(self._one(row, number))
+        run_now(self._one(row, number), self._defect)
+
+    def _defect(self, failure: Failure) -> None:
+        self.log.failure("a defect in job {job}", failure, job=self.name)
 
     async def _one(self, row: Row, number: int) -> None:
         try:

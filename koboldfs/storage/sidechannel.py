@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.internet.task import LoopingCall
@@ -24,6 +23,7 @@ from zope.interface import implementer
 
 from koboldfs import errors
 from koboldfs.model.entities import HASH_NAMES, MD5, SHA1
+from koboldfs.running import run_now
 from koboldfs.sending import is_direct, send
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.digests import ReadFailed
@@ -126,7 +126,7 @@ class SideChannel(LineOnlyReceiver):
             self._watching.stop()
 
     def _run(self, answering: Any) -> None:
-        Deferred.fromCoroutine(answering).addErrback(self._defect)
+        run_now(answering, self._defect)
 
     def _defect(self, failure: Failure) -> None:
         self._log.failure("a side channel request failed", failure=failure)

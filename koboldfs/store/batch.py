@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from koboldfs.errors import DatabaseAway, DatabaseFault, KoboldError, TooBusy
+from koboldfs.running import run_now
 from koboldfs.store.steps import (
     IRunner,
     Mode,
@@ -111,7 +112,7 @@ class Batch(Generic[Q, R]):
         self._waiting.append(Member(request, answer, now + self._deadline_seconds))
         if self._lanes == 0 or self._stuck(now):
             self._lanes += 1
-            Deferred.fromCoroutine(self._lane()).addErrback(self._defect)
+            run_now(self._lane(), self._defect)
         if self._waiting and self._alarm is None:
             self._set_alarm()
         return answer

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from koboldfs.running import run_now
+from koboldfs.running import run_now, together
 
 
 class RunNowTests(SynchronousTestCase):
@@ -77,3 +77,35 @@ class RunNowTests(SynchronousTestCase):
         self.run_it(lambda: waiting)
         waiting.cancel()
         self.assertIsInstance(self.failures[0], CancelledError)
+
+
+class TogetherTests(SynchronousTestCase):
+    """`together`."""
+
+    def results(self, *waits: Deferred[int]) -> Deferred[list[int]]:
+        """Of coroutines that wait for these."""
+
+        async def work(wait: Deferred[int]) -> int:
+            return 2 * await wait
+
+        return Deferred.fromCoroutine(together([work(wait) for wait in waits]))
+
+    def test_order(self) -> None:
+        """All are under way at once; the results are in the order of the works."""
+        waits: list[Deferred[int]] = [Deferred() for _ in range(3)]
+        answer = self.results(*waits)
+        for number in (2, 0, 1):
+            self.assertNoResult(answer)
+            waits[number].callback(number)
+        self.assertEqual(self.successResultOf(answer), [0, 2, 4])
+
+    def test_one(self) -> None:
+        """A single one fails as itself."""
+        wait: Deferred[int] = Deferred()
+        answer = self.results(wait)
+        wait.errback(ValueError("x"))
+        self.failureResultOf(answer, ValueError)
+
+    def test_none(self) -> None:
+        """Nothing to do is done."""
+        self.assertEqual(self.successResultOf(self.results()), [])
