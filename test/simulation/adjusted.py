@@ -15,6 +15,7 @@ from uuid import UUID
 from koboldfs.cluster import live
 from koboldfs.jobs import housekeeping, mending
 from koboldfs.storage import disk, temporary, usage
+from koboldfs.store import stock
 
 #: The simulated process whose work on a disk is being done.
 current_pid = 1
@@ -24,6 +25,13 @@ SURVEY_SECONDS = 4.0
 GRACE_SECONDS = 3.0
 #: And how old a file is that no row knows before the scrub takes it away.
 ORPHAN_SECONDS = 1
+#: Uploads are drawn ahead for whoever stores, and not for long.
+DRAWN_AHEAD = {
+    "MEASURE_SECONDS": 1e-6,
+    "MOST_DRAWN": 8,
+    "FRESH_SECONDS": 0.5,
+    "CLEAR_SECONDS": 0.25,
+}
 
 
 @contextmanager
@@ -47,6 +55,10 @@ def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
         (housekeeping, "GRACE_SECONDS", GRACE_SECONDS),
         (mending, "ORPHAN_SECONDS", ORPHAN_SECONDS),
     ]
+    if random.random() < 0.5:
+        # Nobody stores so much here that uploads would be drawn ahead; and none must
+        # be kept for longer than until the database's clock is set forward.
+        changes += [(stock, name, value) for name, value in DRAWN_AHEAD.items()]
     with ExitStack() as stack:
         for room, name, value in changes:
             stack.enter_context(patch.object(room, name, value))
