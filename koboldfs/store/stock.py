@@ -73,6 +73,8 @@ class Shelf:
     clock: IReactorTime
     fids: deque[tuple[int, float]] = field(factory=deque)
     refilling: bool = False
+    #: How often everything was thrown away.
+    emptied: int = 0
     asked: int = 0
     asked_since: float = 0.0
     target: int = 0
@@ -148,10 +150,13 @@ class Stock:
         """Nobody needs to know any more what an upload was."""
         self._blank.pop(fid, None)
 
-    def drop(self, dmid: int) -> None:
-        """What was drawn ahead for a domain is of no use any more."""
-        for name in [name for name in self._shelves if name[0] == dmid]:
-            self._throw_away([fid for fid, _ in self._shelves.pop(name).fids])
+    def drop(self, dmid: int | None = None) -> None:
+        """What was drawn ahead, for one domain or for all, is of no use any more."""
+        for (other, _), shelf in self._shelves.items():
+            if dmid in (None, other):
+                self._throw_away([fid for fid, _ in shelf.fids])
+                shelf.fids.clear()
+                shelf.emptied += 1
 
     async def described(
         self, look: Callable[[int], Deferred[Upload | None]], fid: int
@@ -189,10 +194,10 @@ class Stock:
 
     def _refill(self, name: tuple[int, int], shelf: Shelf) -> None:
         shelf.refilling = True
-        good_until = self._clock.seconds() + FRESH_SECONDS
+        good_until, emptied = self._clock.seconds() + FRESH_SECONDS, shelf.emptied
 
         def drawn(fids: list[int]) -> None:
-            if self._stopped or self._shelves.get(name) is not shelf:
+            if self._stopped or shelf.emptied != emptied:
                 self._throw_away(fids)
                 return
             shelf.fids.extend((fid, good_until) for fid in fids)

@@ -173,9 +173,12 @@ class Drawing(SynchronousTestCase):
         other = evolve(OPENING, dmid=2)
         self.burst(500)
         self.burst(500, opening=other)
+        self.stock._draw = lambda dmid, classid, count: Deferred()
         self.stock.drop(1)
         self.assertIsNone(self.stock.take(OPENING))
         self.assertIsNotNone(self.stock.take(other))
+        self.stock.drop()
+        self.assertIsNone(self.stock.take(other))
 
     def test_drawn_too_late(self) -> None:
         """What is drawn for a domain that went meanwhile is thrown away."""
