@@ -22,6 +22,7 @@ from test.fuzz.campaign import Found, Pace, campaign, minimise
 from test.fuzz.mutation import Source
 from test.fuzz.target import Target, Wrong, examine, pieces, watching
 from test.fuzz.targets import TARGETS
+from test.fuzz.worlds import SHARED_BY, Lasting
 
 SEED = 3
 
@@ -174,6 +175,33 @@ class Campaign(SynchronousTestCase):
         self.assertEqual(command.main(["hanging"]), 1)
         self.assertIn("Hanging: seed 1, a sample", said[1])
         self.assertIn("b'hang'", said[-2])
+
+    def test_worlds(self) -> None:
+        """A world is shared by so many inputs, and not by one that follows a failure;
+        what fails by itself is told apart from what others made fail."""
+        made: list[set[bytes]] = []
+        worlds = Lasting(lambda: made.append(set()) or made[-1])
+
+        def give(data: bytes) -> None:
+            def work(had: set[bytes]) -> None:
+                if data == b"bad":
+                    raise LookupError("bad by itself")
+                if data == b"second" and b"first" in had:
+                    raise LookupError("not behind the first")
+                had.add(data)
+
+            worlds.given(work)
+
+        for _ in range(SHARED_BY + 1):
+            give(b"first")
+        self.assertEqual(len(made), 2)
+        error = self.assertRaises(Wrong, give, b"second")
+        self.assertIn("only behind other inputs", str(error))
+        self.assertEqual(len(made), 3)
+        give(b"second")
+        self.assertEqual(made[3:], [{b"second"}])
+        self.assertRaises(LookupError, give, b"bad")
+        self.assertRaises(LookupError, give, b"bad")
 
     def test_inputs(self) -> None:
         """Inputs are the same at any time, and not all alike; some are long."""
