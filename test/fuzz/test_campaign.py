@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.client.http_connection import HttpConnection
 from koboldfs.storage.channel import StorageChannel
 from koboldfs.storage.fetch import PeerConnection
+from koboldfs.storage.sidechannel import SideChannel
 from koboldfs.tracker import lines
 from koboldfs.tracker.lines import LineBuffer
 from koboldfs.tracker.native_session import Session
@@ -88,6 +89,17 @@ class Broken(SynchronousTestCase):
         self.patch(Session, "lost", lambda self: None)
         self.patch(Session, "abort", _nothing)
         self.assert_caught("native-door", "left")
+
+    def test_timer(self) -> None:
+        """A watch that does not end with its connection."""
+        lost = SideChannel.connectionLost
+
+        def forget(self: SideChannel, reason: Failure) -> None:
+            self._watching = None
+            lost(self, reason)
+
+        self.patch(SideChannel, "connectionLost", forget)
+        self.assert_caught("side-server", "a timer is left")
 
     def test_http(self) -> None:
         """A storage node that loses what comes behind a request."""
