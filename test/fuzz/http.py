@@ -181,4 +181,4 @@ def run(data: bytes) -> None:
     NODES.given(talk)
 
 
-DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 200)
+DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 400)

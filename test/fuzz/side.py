@@ -247,5 +247,5 @@ def _declared(error: Exception) -> object:
 
 _LINES = Source(SERVER_SAMPLES + CLIENT_SAMPLES, SERVER_WORDS + CLIENT_WORDS)
 LINES = Target("side-lines", run_lines, _LINES, 4000)
-SERVER = Target("side-server", run_server, Source(SERVER_SAMPLES, SERVER_WORDS), 250)
+SERVER = Target("side-server", run_server, Source(SERVER_SAMPLES, SERVER_WORDS), 600)
 CLIENT = Target("side-client", run_client, Source(CLIENT_SAMPLES, CLIENT_WORDS), 800)
