@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from itertools import count
 from posixpath import basename, dirname
 from typing import Any
@@ -107,6 +108,35 @@ class MemoryDisk:
         file = _File(next(self._inodes), bytearray(data), data, next(self._clock))
         folder = self._node(dirname(path))
         folder.names[basename(path)] = folder.durable[basename(path)] = file
+
+    def remember(self) -> Callable[[], None]:
+        """What brings back all names, bytes and the clock as they are now. New files
+        have new inode numbers even then."""
+        folders: list[tuple[_Folder, dict[str, Any], dict[str, Any]]] = []
+        files: list[tuple[_File, bytes, bytes | None, int, int]] = []
+        clock = copy(self._clock)
+
+        def walk(folder: _Folder) -> None:
+            folders.append((folder, dict(folder.names), dict(folder.durable)))
+            for node in folder.names.values():
+                if isinstance(node, _Folder):
+                    walk(node)
+                else:
+                    times = node.mtime_ns, node.ctime_ns
+                    files.append((node, bytes(node.data), node.durable, *times))
+
+        def bring_back() -> None:
+            for folder, names, durable in folders:
+                folder.names, folder.durable = dict(names), dict(durable)
+            for file, data, kept, mtime_ns, ctime_ns in files:
+                file.data, file.durable = bytearray(data), kept
+                file.mtime_ns, file.ctime_ns = mtime_ns, ctime_ns
+            self._clock = copy(clock)
+            self.calls.clear()
+            self.begun.clear()
+
+        walk(self._root)
+        return bring_back
 
     @property
     def open_count(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from koboldfs.model.fid import uri
 from koboldfs.storage.channel import IDLE_SECONDS, MAX_BEHIND_BYTES, MAX_HEADERS_BYTES
@@ -12,6 +13,7 @@ from test.fakes.lanes import HeldLanes, InlineLanes
 from test.fakes.storage_node import DOCROOT, FakeNode, lose
 from test.fuzz.mutation import Source
 from test.fuzz.target import READ_BYTES, Target, blocks, pieces, want, want_same
+from test.fuzz.worlds import Lasting
 
 _URI = uri(1, 7).encode()
 _NEW = uri(1, 8).encode()
@@ -92,58 +94,91 @@ _CLOCKED = re.compile(rb"(ETag|Last-Modified): [^\r]*\r\n")
 MAX_KEPT_BYTES = MAX_HEADERS_BYTES + READ_BYTES
 
 
+class Node:
+    """A node with one file, that input after input is given to."""
+
+    def __init__(self, *, plain: bool = True, lanes: HeldLanes | None = None) -> None:
+        self.lanes = lanes
+        self.node = FakeNode(plain=plain, lanes=lanes)
+        self.node.memory.put(f"{DOCROOT}{uri(1, 7)}", b"data")
+        self._bring_back = self.node.memory.remember()
+        self._timers = len(self.node.clock.getDelayedCalls())
+
+    def talk(self, parts: list[bytes]) -> tuple[bytes, bool, object]:
+        """What a connection is told, whether it was closed, and the files then."""
+        self._bring_back()
+        node, lanes = self.node, self.lanes
+        channel, wire = node.connect()
+        for part in parts:
+            while lanes and lanes.jobs and not wire.reading:
+                lanes.step()
+            if wire.disconnecting:
+                break  # nothing is read any more
+            want(wire.reading, "a client is paused and never resumed")
+            channel.dataReceived(part)
+            _look_at(channel)
+        if lanes:
+            lanes.run_all()
+            node.copies.lanes = node.lanes = InlineLanes()
+        answer, closed = _CLOCKED.sub(rb"\1\r\n", wire.value()), wire.disconnecting
+        want(not re.match(rb"HTTP/1.[01] 500", answer), "an error of the node itself")
+        want(b"Traceback" not in answer, "a traceback is told")
+        lose(channel)
+        self._left_nothing()
+        if lanes:
+            node.copies.lanes = node.lanes = lanes
+        return answer, closed, node.files()
+
+    def _left_nothing(self) -> None:
+        node = self.node
+        node.clock.advance(REFUSED_BODY_SECONDS + IDLE_SECONDS)
+        want(node.memory.open_count == 0, "a descriptor is left open")
+        want(len(node.clock.getDelayedCalls()) == self._timers, "a timer is left")
+        want(node.site._connections == 0, "a connection is not forgotten")
+        want(not self.lanes or not self.lanes.jobs, "work is left")
+        usage = node.ask(b"GET /dev1/usage HTTP/1.1\r\nHost: x\r\n\r\n")
+        want(usage.startswith(b"HTTP/1.1 200 "), "a new connection is not answered")
+
+
+def _look_at(channel: Any) -> None:
+    """What is kept of what has come."""
+    want(len(channel._buffer) <= MAX_KEPT_BYTES, "too much is kept of a head")
+    want(
+        len(channel._behind) <= MAX_BEHIND_BYTES + READ_BYTES,
+        "too much is kept behind a request",
+    )
+    want(sum(map(len, channel._dataBuffer)) <= MAX_KEPT_BYTES, "too much waits")
+    for request in (*channel.requests, channel._plain):
+        upload = getattr(request, "_upload", None)
+        if upload is not None:
+            waiting = sum(map(len, getattr(upload, "_waiting", ())))
+            want(waiting <= CONGESTED_BYTES + READ_BYTES, "too much is kept of a body")
+
+
+class Nodes:
+    """Two that read plain requests by themselves, one that leaves them to twisted.web,
+    and one with a disk that takes its time. Their clocks go alike."""
+
+    def __init__(self) -> None:
+        self.one, self.other = Node(), Node()
+        self.web = Node(plain=False)
+        self.slow = Node(lanes=HeldLanes())
+
+
+NODES = Lasting(Nodes)
+
+
 def run(data: bytes) -> None:
-    """A connection to a node with one file, which reads plain requests by itself, one
-    that leaves them to twisted.web, and one with a disk that takes its time."""
-    whole = _talk(blocks(data))
-    want_same(whole, _talk(pieces(data)))
-    want_same(whole, _talk(blocks(data), plain=False))
-    want_same(whole, _talk(pieces(data), lanes=HeldLanes()))
+    """A connection to each of the nodes."""
+
+    def talk(nodes: Nodes) -> None:
+        whole, cut = blocks(data), pieces(data)
+        answer = nodes.one.talk(whole)
+        want_same(answer, nodes.other.talk(cut))
+        want_same(answer, nodes.web.talk(whole))
+        want_same(answer, nodes.slow.talk(cut))
+
+    NODES.given(talk)
 
 
-def _talk(
-    parts: list[bytes], *, plain: bool = True, lanes: HeldLanes | None = None
-) -> tuple[bytes, bool, object]:
-    node = FakeNode(plain=plain, lanes=lanes)
-    node.memory.put(f"{DOCROOT}{uri(1, 7)}", b"data")
-    timers = len(node.clock.getDelayedCalls())
-    channel, wire = node.connect()
-    for part in parts:
-        while lanes and lanes.jobs and not wire.reading:
-            lanes.step()
-        if wire.disconnecting:
-            break  # nothing is read any more
-        want(wire.reading, "a client is paused and never resumed")
-        channel.dataReceived(part)
-        want(len(channel._buffer) <= MAX_KEPT_BYTES, "too much is kept of a head")
-        want(
-            len(channel._behind) <= MAX_BEHIND_BYTES + READ_BYTES,
-            "too much is kept behind a request",
-        )
-        want(sum(map(len, channel._dataBuffer)) <= MAX_KEPT_BYTES, "too much waits")
-        for request in channel.requests:
-            _look_at_upload(request)
-        _look_at_upload(channel._plain)
-    if lanes:
-        lanes.run_all()
-        node.copies.lanes = node.lanes = InlineLanes()
-    answer, closed = _CLOCKED.sub(rb"\1\r\n", wire.value()), wire.disconnecting
-    want(not re.match(rb"HTTP/1.[01] 500", answer), "an error of the node itself")
-    want(b"Traceback" not in answer, "a traceback is told")
-    lose(channel)
-    node.clock.advance(REFUSED_BODY_SECONDS + IDLE_SECONDS)
-    want(node.memory.open_count == 0, "a descriptor is left open")
-    want(len(node.clock.getDelayedCalls()) == timers, "a timer is left")
-    want(node.site._connections == 0, "a connection is not forgotten")
-    usage = node.ask(b"GET /dev1/usage HTTP/1.1\r\nHost: x\r\n\r\n")
-    want(usage.startswith(b"HTTP/1.1 200 "), "a new connection is not answered")
-    return answer, closed, node.files()
-
-
-def _look_at_upload(request: object) -> None:
-    upload = getattr(request, "_upload", None)
-    waiting = sum(map(len, getattr(upload, "_waiting", ())))
-    want(waiting <= CONGESTED_BYTES + READ_BYTES, "too much is kept of a body")
-
-
-DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 200)
+DOOR = Target("http-door", run, Source(SAMPLES, WORDS), 400)

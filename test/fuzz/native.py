@@ -19,6 +19,13 @@ from koboldfs.wire.native import (
     u64,
 )
 from koboldfs.wire.native_parser import End, Request, RequestParser, Size
+from test.fakes.namespace import (
+    DOMAIN,
+    Live,
+    MemoryNamespace,
+    closing_of,
+    picture,
+)
 from test.fakes.native_door import Door, v2
 from test.fuzz.mutation import Source
 from test.fuzz.target import READ_BYTES, Target, blocks, pieces, want, want_same
@@ -148,10 +155,18 @@ def run_door(data: bytes) -> None:
     want_same(_door(blocks(data)), _door(pieces(data)))
 
 
+#: What no input changes, and takes long to make.
+_PICTURE = Live(picture())
+_FILES = tuple(
+    (closing_of(fid, DOMAIN, key, data), data)
+    for fid, key, data in ((1, "key", _DATA), (2, "big", bytes(70_000)))
+)
+
+
 def _door(parts: list[bytes]) -> tuple[bytes, bool, object]:
-    door = Door()
-    door.names.store("key", _DATA)
-    door.names.store("big", bytes(70_000))
+    door = Door(MemoryNamespace(live=_PICTURE, last_fid=len(_FILES)))
+    for closing, data in _FILES:
+        door.names._record(closing, data)
     line = door.connect()
     protocol = line.protocol
     for part in parts:

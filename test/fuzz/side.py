@@ -8,7 +8,7 @@ from koboldfs.client.sidechannel import SideChannel as ClientChannel
 from koboldfs.errors import NodeFault
 from koboldfs.model.fid import uri
 from koboldfs.storage.pull import NoPeers, Puller
-from koboldfs.storage.sidechannel import SideChannelFactory
+from koboldfs.storage.sidechannel import SideChannel, SideChannelFactory
 from koboldfs.wire.sidechannel import (
     MAX_LINE_BYTES,
     SyntaxFault,
@@ -19,6 +19,7 @@ from koboldfs.wire.sidechannel import (
 from test.fakes.storage_node import DOCROOT, FakeNode, Wire, lose
 from test.fuzz.mutation import Source
 from test.fuzz.target import READ_BYTES, Target, blocks, pieces, want, want_same
+from test.fuzz.worlds import Lasting
 from test.unit.client.network import Network
 
 _URI = uri(1, 7).encode()
@@ -125,43 +126,74 @@ def run_lines(data: bytes) -> None:
             pass
 
 
+class Node:
+    """A node with one file, that input after input is given to."""
+
+    def __init__(self) -> None:
+        self.node = FakeNode()
+        self.node.memory.put(f"{DOCROOT}{uri(1, 7)}", b"data")
+        self._bring_back = self.node.memory.remember()
+        self._timers = len(self.node.clock.getDelayedCalls())
+        copies = self.node.copies
+        puller = Puller(copies, None, NoPeers())  # type: ignore[arg-type]
+        self.factory = SideChannelFactory(self.node.clock, copies, puller)
+
+    def connect(self) -> tuple[SideChannel, Wire]:
+        """A tracker's connection."""
+        channel, wire = self.factory.buildProtocol(None), Wire()
+        assert channel is not None
+        channel.makeConnection(wire)  # type: ignore[arg-type]
+        return channel, wire
+
+    def talk(self, parts: list[bytes]) -> tuple[bytes, bool, object]:
+        """What a connection is told, whether it was cut, and the files then."""
+        self._bring_back()
+        channel, wire = self.connect()
+        for part in parts:
+            if wire.disconnecting:
+                break
+            want(wire.reading, "a client is paused and never resumed")
+            channel.dataReceived(part)
+            kept = len(channel._buffer)
+            # A line that is too long ends the connection, and its bytes go with that.
+            limit = MAX_LINE_BYTES + (READ_BYTES if wire.disconnecting else 0)
+            want(kept <= limit, "too much is kept of a line")
+            want(len(channel._lines) <= READ_BYTES, "too many lines wait")
+        answer, aborted = wire.value(), wire.aborted
+        lose(channel)
+        self._left_nothing()
+        return answer, aborted, self.node.files()
+
+    def _left_nothing(self) -> None:
+        self.node.clock.advance(1)
+        load, clock = self.factory.load, self.node.clock
+        want(load.requests == 0, "a request is not ended")
+        want(load.connections == 0, "a connection is not forgotten")
+        want(self.node.memory.open_count == 0, "a descriptor is left open")
+        want(len(clock.getDelayedCalls()) == self._timers, "a timer is left")
+        fresh, wire = self.connect()
+        fresh.dataReceived(b"size /dev1/usage\n")
+        want(wire.value().startswith(b"/dev1/usage "), "a new connection is unheard")
+        lose(fresh)
+
+
+class Nodes:
+    """Two, whose clocks go alike."""
+
+    def __init__(self) -> None:
+        self.one, self.other = Node(), Node()
+
+
+NODES = Lasting(Nodes)
+
+
 def run_server(data: bytes) -> None:
     """A connection to a node with one file."""
-    want_same(_server(blocks(data)), _server(pieces(data)))
-
-
-def _server(parts: list[bytes]) -> tuple[bytes, bool, object]:
-    node = FakeNode()
-    node.memory.put(f"{DOCROOT}{uri(1, 7)}", b"data")
-    timers = node.clock.getDelayedCalls()
-    puller = Puller(node.copies, None, NoPeers())  # type: ignore[arg-type]
-    factory = SideChannelFactory(node.clock, node.copies, puller)
-    channel, wire = factory.buildProtocol(None), Wire()
-    assert channel is not None
-    channel.makeConnection(wire)  # type: ignore[arg-type]
-    for part in parts:
-        if wire.disconnecting:
-            break
-        want(wire.reading, "a client is paused and never resumed")
-        channel.dataReceived(part)
-        kept = len(channel._buffer)
-        # A line that is too long ends the connection, and its bytes go with that.
-        limit = MAX_LINE_BYTES + (READ_BYTES if wire.disconnecting else 0)
-        want(kept <= limit, "too much is kept of a line")
-        want(len(channel._lines) <= READ_BYTES, "too many lines wait")
-    answer, aborted = wire.value(), wire.aborted
-    lose(channel)
-    node.clock.advance(1)
-    want(factory.load.requests == 0, "a request is not ended")
-    want(factory.load.connections == 0, "a connection is not forgotten")
-    want(node.memory.open_count == 0, "a descriptor is left open")
-    want(node.clock.getDelayedCalls() == timers, "a timer is left")
-    fresh, wire = factory.buildProtocol(None), Wire()
-    assert fresh is not None
-    fresh.makeConnection(wire)  # type: ignore[arg-type]
-    fresh.dataReceived(b"size /dev1/usage\n")
-    want(wire.value().startswith(b"/dev1/usage "), "a new connection is not answered")
-    return answer, aborted, node.files()
+    NODES.given(
+        lambda nodes: want_same(
+            nodes.one.talk(blocks(data)), nodes.other.talk(pieces(data))
+        )
+    )
 
 
 def run_client(data: bytes) -> None:
@@ -215,5 +247,5 @@ def _declared(error: Exception) -> object:
 
 _LINES = Source(SERVER_SAMPLES + CLIENT_SAMPLES, SERVER_WORDS + CLIENT_WORDS)
 LINES = Target("side-lines", run_lines, _LINES, 4000)
-SERVER = Target("side-server", run_server, Source(SERVER_SAMPLES, SERVER_WORDS), 250)
+SERVER = Target("side-server", run_server, Source(SERVER_SAMPLES, SERVER_WORDS), 600)
 CLIENT = Target("side-client", run_client, Source(CLIENT_SAMPLES, CLIENT_WORDS), 800)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.client.http_connection import HttpConnection
 from koboldfs.storage.channel import StorageChannel
 from koboldfs.storage.fetch import PeerConnection
+from koboldfs.storage.sidechannel import SideChannel
 from koboldfs.tracker import lines
 from koboldfs.tracker.lines import LineBuffer
 from koboldfs.tracker.native_session import Session
@@ -22,6 +23,7 @@ from test.fuzz.campaign import Found, Pace, campaign, minimise
 from test.fuzz.mutation import Source
 from test.fuzz.target import Target, Wrong, examine, pieces, watching
 from test.fuzz.targets import TARGETS
+from test.fuzz.worlds import SHARED_BY, Lasting
 
 SEED = 3
 
@@ -87,6 +89,17 @@ class Broken(SynchronousTestCase):
         self.patch(Session, "lost", lambda self: None)
         self.patch(Session, "abort", _nothing)
         self.assert_caught("native-door", "left")
+
+    def test_timer(self) -> None:
+        """A watch that does not end with its connection."""
+        lost = SideChannel.connectionLost
+
+        def forget(self: SideChannel, reason: Failure) -> None:
+            self._watching = None
+            lost(self, reason)
+
+        self.patch(SideChannel, "connectionLost", forget)
+        self.assert_caught("side-server", "a timer is left")
 
     def test_http(self) -> None:
         """A storage node that loses what comes behind a request."""
@@ -174,6 +187,33 @@ class Campaign(SynchronousTestCase):
         self.assertEqual(command.main(["hanging"]), 1)
         self.assertIn("Hanging: seed 1, a sample", said[1])
         self.assertIn("b'hang'", said[-2])
+
+    def test_worlds(self) -> None:
+        """A world is shared by so many inputs, and not by one that follows a failure;
+        what fails by itself is told apart from what others made fail."""
+        made: list[set[bytes]] = []
+        worlds = Lasting(lambda: made.append(set()) or made[-1])
+
+        def give(data: bytes) -> None:
+            def work(had: set[bytes]) -> None:
+                if data == b"bad":
+                    raise LookupError("bad by itself")
+                if data == b"second" and b"first" in had:
+                    raise LookupError("not behind the first")
+                had.add(data)
+
+            worlds.given(work)
+
+        for _ in range(SHARED_BY + 1):
+            give(b"first")
+        self.assertEqual(len(made), 2)
+        error = self.assertRaises(Wrong, give, b"second")
+        self.assertIn("only behind other inputs", str(error))
+        self.assertEqual(len(made), 3)
+        give(b"second")
+        self.assertEqual(made[3:], [{b"second"}])
+        self.assertRaises(LookupError, give, b"bad")
+        self.assertRaises(LookupError, give, b"bad")
 
     def test_inputs(self) -> None:
         """Inputs are the same at any time, and not all alike; some are long."""

@@ -36,6 +36,16 @@ class Slow(test_http.Slow):
         self.assertEqual(wire.value().count(b"HTTP/1.1 20"), 3)
         lose(channel)
 
+    def test_much_behind_a_refused_body(self) -> None:
+        """Much behind a chunked body that is refused, which ends the connection, does
+        not pause what has ended."""
+        channel, wire = self.node.connect()
+        put = b"PUT /dev1/nonsense HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked"
+        channel.dataReceived(put + b"\r\n\r\n4\r\ndata\r\n0\r\n\r\n" + b"x" * 20_000)
+        self.assertTrue(wire.disconnecting)
+        self.assertEqual(wire.value().count(b"HTTP/1.1 "), 1)
+        lose(channel)
+
 
 class Defects(test_http.Defects):
     """See there."""
