@@ -32,6 +32,14 @@ LONGEST_SECONDS = 0.003
 DEADLINE_SECONDS = 10.0
 
 
+#: Which key an upload was begun for is known here also when its row is gone.
+_NOTED = (
+    "CREATE TABLE noted_opened (fid INTEGER PRIMARY KEY, dkey TEXT)",
+    "CREATE TRIGGER note_opened AFTER INSERT ON tempfile"
+    " BEGIN INSERT OR REPLACE INTO noted_opened VALUES (new.fid, new.dkey); END",
+)
+
+
 class ConnectionBroke(Exception):
     """The way to the server is gone."""
 
@@ -82,6 +90,8 @@ class Server:
         )
         for text in definitions(statements_for("sqlite").tongue.dialect, set()):
             connection.execute(text)
+        for text in _NOTED:
+            connection.execute(text)
         connection.create_function("strftime", 2, cls._strftime)
         return connection
 
@@ -97,6 +107,13 @@ class Server:
     def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
         """What is in the database; for those who check."""
         return self.connection.execute(sql, params).fetchall()
+
+    def opened(self, fid: int) -> tuple[str, bytes | None]:
+        """The key that an upload was begun for, and the sha256 of its file, if it has
+        one yet; for `Truth`."""
+        keys = self.rows("SELECT dkey FROM noted_opened WHERE fid = ?", fid)
+        sums = self.rows("SELECT checksum FROM kobold_checksum WHERE fid = ?", fid)
+        return keys[0][0] if keys else "", sums[0][0] if sums else None
 
     def connect(self) -> BlockingRun:
         """A connection of a tracker; raises `DatabaseAway`."""

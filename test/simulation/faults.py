@@ -62,10 +62,14 @@ class Nemesis:
             *(self.disks.wiped, self.disks.strays),
         ]
 
-    def troubled(self, at: float | None = None) -> bool:
-        """Whether something is wrong, or was a moment ago; or was at that time."""
-        now = self.world.clock.now if at is None else at
-        return any(begin <= now < end + AFTER_SECONDS for begin, end in self._troubles)
+    def troubled(self, since: float | None = None) -> bool:
+        """Whether something is wrong, or was a moment ago, or at any time since."""
+        now = self.world.clock.now
+        began = now if since is None else since
+        return any(
+            begin <= now and began < end + AFTER_SECONDS
+            for begin, end in self._troubles
+        )
 
     def mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
         """Have it mended so much later, or when all ends."""
