@@ -144,9 +144,9 @@ class Rebalancing:
 
     def leaves_draining(self) -> bool:
         """Whether devices shall stay in state drain when the run is through."""
-        text = self._live.view.settings.get(POLICY)
+        text = self._live.view.settings.get(POLICY, "")
         try:
-            return bool(text) and rules.parse_policy(text).leave_in_drain_mode
+            return rules.parse_policy(text).leave_in_drain_mode
         except ValueError:
             return False
 

@@ -33,11 +33,13 @@ DEADLINE_SECONDS = 10.0
 
 
 #: Which key an upload was begun for is known here also when its row is gone.
-_NOTED = (
-    "CREATE TABLE noted_opened (fid INTEGER PRIMARY KEY, dkey TEXT)",
-    "CREATE TRIGGER note_opened AFTER INSERT ON tempfile"
-    " BEGIN INSERT OR REPLACE INTO noted_opened VALUES (new.fid, new.dkey); END",
-)
+_NOTED = """
+CREATE TABLE noted_opened (fid INTEGER PRIMARY KEY, dkey TEXT);
+CREATE TRIGGER note_opened AFTER INSERT ON tempfile BEGIN
+    INSERT OR REPLACE INTO noted_opened VALUES (new.fid, new.dkey);
+END;
+"""
+_PASS_OVER = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'tempfile'"
 
 
 class ConnectionBroke(Exception):
@@ -65,6 +67,8 @@ class Server:
         self.away = False
         self.unanswered = self.refused = 0
         self.slow_seconds = 0.0
+        #: How many fids are passed over after each that was handed out.
+        self.passed_over = 0
         self.connection = self._emptied()
         type(self)._current = self
 
@@ -90,8 +94,7 @@ class Server:
         )
         for text in definitions(statements_for("sqlite").tongue.dialect, set()):
             connection.execute(text)
-        for text in _NOTED:
-            connection.execute(text)
+        connection.executescript(_NOTED)
         connection.create_function("strftime", 2, cls._strftime)
         return connection
 
@@ -125,7 +128,7 @@ class Server:
 class _Connection:
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._broken = False
+        self._broken = self._opens = False
 
     def cursor(self) -> _Connection:
         return self
@@ -141,13 +144,17 @@ class _Connection:
             if server.refused:
                 server.refused -= 1
                 self._break()
+            if self._opens and server.passed_over:
+                server.connection.execute(_PASS_OVER, (server.passed_over,))
             server.connection.execute(sql)
+            self._opens = False
             if server.unanswered:
                 server.unanswered -= 1
                 self._break()
             self._cursor = None
             self.description, self.rowcount = None, -1
             return
+        self._opens = self._opens or "INTO tempfile" in sql
         cursor = server.connection.execute(sql, params)
         self._cursor: Any = cursor
         self.description, self.rowcount = cursor.description, cursor.rowcount

@@ -52,6 +52,7 @@ class Nemesis:
             self.kill_tracker,
             self.kill_node,
             self.crash_in_call,
+            *(self.dies_naming, self.dies_naming),
             self.power_failure,
             self.blackout,
             self.database_away,
@@ -188,6 +189,29 @@ class Nemesis:
 
         self.mend_later(self.random.uniform(0.5, 4.0), mend)
 
+    def dies_naming(self) -> None:
+        """A node ends when a file has its name and that is not flushed. It is back
+        soon, with what it wrote still in the system's memory; then its machine may
+        lose its power."""
+        ip = self.random.choice(self.world.node_ips)
+        process = self.world.processes[ip]
+        if process.dead:
+            return
+        process.handle.crash_in, process.handle.crash_kind = 1, "sync_folder"
+        self.note(f"{process.name} ends when it has named a file")
+
+        def mend() -> None:
+            process.handle.crash_in = 0
+
+        self.mend_later(self.random.uniform(1.0, 6.0), mend)
+        if self.random.random() < 0.3:
+            self._later(self.random.uniform(2.0, 8.0), self._lose_power, ip)
+
+    def _lose_power(self, ip: str) -> None:
+        if self.ended_at is None:
+            self.note(f"power failure {ip}")
+            self._power_off(ip)
+
     def _power_off(self, ip: str) -> None:
         world = self.world
         host = world.network.host(ip)
@@ -206,9 +230,7 @@ class Nemesis:
 
     def power_failure(self) -> None:
         """A node's machine is without power: what was not flushed is gone."""
-        ip = self.random.choice(self.world.node_ips)
-        self.note(f"power failure {ip}")
-        self._power_off(ip)
+        self._lose_power(self.random.choice(self.world.node_ips))
 
     def blackout(self) -> None:
         """All nodes are without power."""

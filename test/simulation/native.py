@@ -16,13 +16,12 @@ from koboldfs.native_link import (
     ClientError,
     KeyExists,
     KeyMissing,
-    NoServer,
     ServerError,
 )
 from test.simulation import checkers
 from test.simulation.client import DOMAIN, PATIENCE_SECONDS, UNSURE, Client, content
 from test.simulation.processes import NATIVE_PORT
-from test.simulation.speaking import NoAnswer, NotSent
+from test.simulation.speaking import NoAnswer
 from test.simulation.truth import KeyTruth, Possible, Version
 
 
@@ -89,8 +88,7 @@ class NativeClient(Client):
         version.fid = stored.fid
         self._done(key, state, times)
         if times == 1:
-            promised = None if stored.short else self.world.plan.ack_copies
-            checkers.acknowledged_is_durable(self.world, version, promised)
+            checkers.acknowledged_is_durable(self.world, version, said=not stored.short)
 
     async def read(self, name: str, *, must: bool = False) -> int | None:
         """See `Client`."""

@@ -1,4 +1,4 @@
-"""The operator of a simulated cluster: what he has to do in a run, by lines to a tracker.
+"""The operator of a simulated cluster: what he does in a run, by lines to a tracker.
 
 A run has one duty or none: a device is drained, a rebalance is run, files are checked.
 It begins while clients and faults are at work and is to have ended when all is quiet.
@@ -16,7 +16,7 @@ from test.simulation.clock import ProcessReactor
 from test.simulation.speaking import NoAnswer, NotSent, Speaker
 
 #: He waits so long for an answer, and says it again after at most so long (seconds).
-PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
+PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 0.7
 #: His duty begins after at most so long (seconds).
 BEGIN_SECONDS = 3.0
 #: Answers after which it may not have been done.
@@ -67,8 +67,10 @@ class Operator:
 
     async def tell(self, command: str, **words: Any) -> str:
         """Say it until somebody knows what became of it: OK, or an error's code."""
+        pause_seconds = 0.0
         while True:
-            await self._pause(self._random.random() * PAUSE_SECONDS)
+            await self._pause(self._random.random() * pause_seconds)
+            pause_seconds = PAUSE_SECONDS
             ip = self._random.choice(self._world.tracker_ips)
             try:
                 code, _ = await self._speaker.tracker(ip, command, **words)

@@ -1,4 +1,4 @@
-"""The end of a run: all is mended, the cluster puts itself in order, and is looked at."""
+"""The end of a run: all is mended, the cluster settles, and everything is looked at."""
 
 from __future__ import annotations
 

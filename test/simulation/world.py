@@ -16,12 +16,12 @@ from twisted.logger import formatEvent, globalLogPublisher
 from koboldfs.storage.disk import Marker
 from test.simulation import checkers
 from test.simulation.adjusted import adjusted
+from test.simulation.blocking import Sockets
 from test.simulation.client import DOMAIN, Client
 from test.simulation.clock import SimulatedClock
 from test.simulation.database import Server
 from test.simulation.disk import Crashed, Disk
 from test.simulation.faults import Nemesis
-from test.simulation.blocking import Sockets
 from test.simulation.native import NativeClient
 from test.simulation.network import Network
 from test.simulation.operating import DUTIES, Operator
@@ -46,7 +46,8 @@ LIFE_SECONDS = 400.0
 
 @frozen
 class Plan:
-    """What a seed decides before anything happens."""
+    """What a seed decides before anything happens. Files lie in one folder, or each in
+    a folder of its own (fids are `passed_over`)."""
 
     hosts: int
     device_hosts: tuple[int, ...]
@@ -57,6 +58,7 @@ class Plan:
     policy: str
     ack_copies: int
     faults: int
+    passed_over: int
 
     @classmethod
     def drawn(cls, random: Random) -> Plan:
@@ -65,12 +67,13 @@ class Plan:
             hosts=HOSTS,
             device_hosts=(*range(1, HOSTS + 1), *random.choice(MORE_DEVICES)),
             natives=random.choice(((False, False), (False, True), (True, False))),
-            duty=random.choice(("", "", *DUTIES)),
+            duty=random.choice(("", "", "", "drain", *DUTIES)),
             operations=random.randint(2, 5),
             pause_seconds=random.choice((0.1, 0.8)),
             policy=random.choice(("AllHosts()", "MultipleHosts()")),
             ack_copies=random.choice((1, 2, 2, 2)),
             faults=random.choice((0, 2, 4, 6)),
+            passed_over=random.choice((0, 999)),
         )
 
     def wanted_copies(self, hosts: int) -> int:
@@ -88,6 +91,7 @@ class Simulation:
         self.clock = SimulatedClock()
         self.network = Network(self.clock, self.random)
         self.server = Server(self.clock.seconds, self.random)
+        self.server.passed_over = self.plan.passed_over
         self.truth = Truth(self.clock.seconds, self.server.opened)
         self.disks: dict[str, Disk] = {}
         self.processes: dict[str, Process] = {}
