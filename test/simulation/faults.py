@@ -9,6 +9,9 @@ from test.simulation.disk_harm import DiskHarm
 
 #: So long after a fault was mended some who met it still wait (seconds).
 AFTER_SECONDS = 12.0
+#: Of how many of all kinds the faults of a run are: with few of them one meets another
+#: of its own kind, or of one other, more often.
+KINDS = (2, 3, 8, 20)
 
 
 class Nemesis:
@@ -18,6 +21,7 @@ class Nemesis:
     def __init__(self, world: Any) -> None:
         self.world, self.random = world, world.random
         self._left = world.plan.faults
+        self._chosen: list[Callable[[], None]] = []
         self._mending: dict[int, tuple[Any, Callable[[], None]]] = {}
         self._number = 0
         self._troubles: list[tuple[float, float]] = []
@@ -37,7 +41,9 @@ class Nemesis:
         if self.ended_at is not None or not self._left:
             return
         self._left -= 1
-        harm = self.random.choice(self.kinds())
+        if not self._chosen:
+            self._chosen = self.random.sample(self.kinds(), self.random.choice(KINDS))
+        harm = self.random.choice(self._chosen)
         harm()
         self.world.check()
         self._later(self.random.random() * 3.0, self._strike)
@@ -179,7 +185,7 @@ class Nemesis:
         process = self.world.processes[self.random.choice(self.world.node_ips)]
         if process.dead:
             return
-        kind = self.random.choice(("", "sync", "rename", "sync_folder", "sync_folder"))
+        kind = self.random.choice(("", "sync", "rename", "sync_folder", "naming"))
         number = self.random.randint(1, 3 if kind else 30)
         process.handle.crash_in, process.handle.crash_kind = number, kind
         self.note(f"{process.name} ends in call {number} {kind}".rstrip())
@@ -197,7 +203,7 @@ class Nemesis:
         process = self.world.processes[ip]
         if process.dead:
             return
-        process.handle.crash_in, process.handle.crash_kind = 1, "sync_folder"
+        process.handle.crash_in, process.handle.crash_kind = 1, "naming"
         self.note(f"{process.name} ends when it has named a file")
 
         def mend() -> None:
