@@ -247,7 +247,7 @@ class Installation:
         self._stops.append(store.stop)
         await store.start()
         await self._first_settings(store)
-        files, topology = store.files, store.topology
+        topology = store.topology
         nodes = Nodes(reactor)
         self._stops.append(nodes.stop)
         live = LiveView(topology, nodes, reactor, min_free_mb=MIN_FREE_MB)
@@ -255,47 +255,22 @@ class Installation:
         await live.refresh()
         live.startService()
         self._stops.append(_stopper(live))
-        namespace = Namespace(files, store.queues, nodes, live, random)
-        admin = Admin(topology, live)
-        await self._make_domains(admin, live)
+        await self._make_domains(Admin(topology, live), live)
         await live.survey()
         self._tell_changes(store, live)
-        me, leads = config.host_name, self._siblings.leads
-        checks = Checks(topology, store.tasks, live, me, plans=leads)
-        balance = Rebalancing(topology, store.tasks, live, random, me, plans=leads)
-        scrubbing = Scrubbing(store.scrubs, live)
-        overview = overview_of(store, namespace, reactor)
-        live.observe(overview.notice)
-        jobs = JobControl(
+        services, jobs = tracker_parts(
             store,
             nodes,
             live,
-            namespace,
-            checks,
-            balance,
-            scrubbing,
             random,
             reactor,
+            config.host_name,
             self._count_requests().total,
             self._siblings,
-            overview,
-        )
-        by_hand = ByHand(namespace, store.tasks, store.queues)
-        services = Services(
-            namespace,
-            admin,
-            checks,
-            balance,
-            scrubbing,
-            by_hand,
-            jobs,
-            reactor,
-            overview,
-            FileReports(namespace, nodes, reactor),
         )
         commands = Commands(services)
         calls = LocalCalls(commands)
-        await self._open_doors(commands, jobs, namespace, services, calls)
+        await self._open_doors(commands, jobs, services, calls)
         jobs.start(config.jobs)
         self._stops.append(jobs.stop)
         return calls
@@ -327,11 +302,11 @@ class Installation:
         self,
         commands: Commands,
         jobs: JobControl,
-        namespace: Namespace,
         services: Services,
         calls: LocalCalls,
     ) -> None:
         reactor, config = self._reactor, self.config
+        namespace = services.namespace
         text = TrackerFactory(
             commands,
             jobs,
@@ -371,17 +346,61 @@ class Installation:
         self._stops.append(close)
 
 
-def overview_of(store: Store, namespace: Namespace, clock: Any) -> Overview:
-    """What tells how safe the files of a database are."""
-    return Overview(
+def tracker_parts(
+    store: Store,
+    nodes: Nodes,
+    live: LiveView,
+    random: Random,
+    clock: Any,
+    name: str,
+    requests: Callable[[], int],
+    siblings: Siblings,
+) -> tuple[Services, JobControl]:
+    """What a tracker consists of, between its database and its doors: city hall and the
+    jobs, which are not started. `live` has looked at the cluster; `name` is the
+    tracker's, `requests` how many it got so far."""
+    topology, tasks, leads = store.topology, store.tasks, siblings.leads
+    namespace = Namespace(store.files, store.queues, nodes, live, random)
+    checks = Checks(topology, tasks, live, name, plans=leads)
+    balance = Rebalancing(topology, tasks, live, random, name, plans=leads)
+    scrubbing = Scrubbing(store.scrubs, live)
+    overview = Overview(
         store.health,
         store.files,
-        store.tasks,
+        tasks,
         store.queues,
-        store.topology,
+        topology,
         namespace.copies,
         clock,
     )
+    live.observe(overview.notice)
+    jobs = JobControl(
+        store,
+        nodes,
+        live,
+        namespace,
+        checks,
+        balance,
+        scrubbing,
+        random,
+        clock,
+        requests,
+        siblings,
+        overview,
+    )
+    services = Services(
+        namespace,
+        Admin(topology, live),
+        checks,
+        balance,
+        scrubbing,
+        ByHand(namespace, tasks, store.queues),
+        jobs,
+        clock,
+        overview,
+        FileReports(namespace, nodes, clock),
+    )
+    return services, jobs
 
 
 def _tables(view: View) -> tuple[object, ...]:

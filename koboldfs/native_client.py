@@ -147,14 +147,15 @@ class Files(ABC):
 
     def delete(self, key: Key) -> bool:
         """Delete a file; False if there was none. If a connection broke before the
-        answer, the deletion is repeated, and True means that the file is gone."""
+        answer, or the answer was that the cluster failed, the deletion is repeated,
+        and True means that the file is gone."""
         name, asked = key_bytes(key), False
 
         def delete(exchange: Exchange) -> None:
             nonlocal asked
             try:
                 exchange.delete(self._domain, name)
-            except ConnectionBroken:
+            except (ConnectionBroken, ServerTrouble):
                 asked = True
                 raise
 

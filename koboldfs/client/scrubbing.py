@@ -6,7 +6,7 @@ Of a foreign node copies are read through us, one after the other, a few a reque
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from zope.interface import implementer
@@ -53,7 +53,8 @@ class ScrubCalls:
             return {}
         channel = self._channels.of(place.host)
         if channel is None:
-            return await self._foreign_digests(place, fids, hashtype)
+            some = fids[:FOREIGN_AT_ONCE]
+            return await digests_of(self.digest, place, some, hashtype)
         some = fids[:MAX_STATS]
         arguments = {
             "devid": place.devid,
@@ -68,19 +69,6 @@ class ScrubCalls:
             fid: _digest(channel.peer, word, hashtype)
             for fid, word in zip(some, words, strict=False)
         }
-
-    async def _foreign_digests(
-        self, place: Place, fids: Sequence[int], hashtype: int
-    ) -> Mapping[int, Digest]:
-        found: dict[int, Digest] = {}
-        for fid in fids[:FOREIGN_AT_ONCE]:
-            try:
-                found[fid] = await self.digest(place, fid, hashtype)
-            except NodeUnreachable:
-                raise
-            except NodeFault:
-                found[fid] = UNREADABLE
-        return found
 
     async def set_aside(
         self,
@@ -124,6 +112,25 @@ class ScrubCalls:
         if _goes_back(found, folder, after):
             raise NodeFault(f"{channel.peer}: a list that goes back")
         return found
+
+
+async def digests_of(
+    digest: Callable[[Place, int, int], Awaitable[Checksum]],
+    place: Place,
+    fids: Sequence[int],
+    hashtype: int,
+) -> dict[int, Digest]:
+    """What `digest` says of each of some copies, one after the other. Raises
+    `NodeUnreachable`."""
+    found: dict[int, Digest] = {}
+    for fid in fids:
+        try:
+            found[fid] = await digest(place, fid, hashtype)
+        except NodeUnreachable:
+            raise
+        except NodeFault:
+            found[fid] = UNREADABLE
+    return found
 
 
 def _goes_back(found: Listing, folder: int, after: int) -> bool:

@@ -101,18 +101,28 @@ class Copies:
         devids: Collection[int],
         size: int,
         failed: Collection[int] = (),
+        view: View | None = None,
     ) -> Verdict:
-        """All copies that the policy wants next for a file of that class."""
-        view = self.live.view
+        """All copies that the policy wants next for a file of that class, as things
+        are, or as they are in `view`."""
+        view = view or self.live.view
         policy, mindevcount = self.policy_of(dmid, classid)
         on = frozenset(filter(view.counts, devids))
         question = Question(view, on, mindevcount, size, frozenset(failed))
         return plan(policy, question, self._random)
 
-    def wanted(self, dmid: int, classid: int, devids: Collection[int]) -> int:
-        """How many copies the policy of the class wants in the end."""
+    def wanted(
+        self,
+        dmid: int,
+        classid: int,
+        devids: Collection[int],
+        view: View | None = None,
+    ) -> int:
+        """How many copies the policy of the class wants in the end, as things are, or
+        as they are in `view`."""
         policy, mindevcount = self.policy_of(dmid, classid)
-        return policy.copies(Question(self.live.view, frozenset(devids), mindevcount))
+        view = view or self.live.view
+        return policy.copies(Question(view, frozenset(devids), mindevcount))
 
     def counted(self, located: Located) -> tuple[int, int]:
         """How many copies of the file count (those on dead or lost devices do not), and

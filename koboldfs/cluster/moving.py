@@ -19,6 +19,7 @@ from koboldfs.cluster.copies import Copies
 from koboldfs.interfaces import ITasks
 from koboldfs.model.entities import CopyChange, Located
 from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
+from koboldfs.model.view import View
 
 #: What became of a copy.
 MOVED, KEPT = "moved", "kept"
@@ -35,11 +36,17 @@ class Moving:
         self._tasks = tasks
 
     async def off(
-        self, located: Located, devid: int, targets: Collection[int] | None = None
+        self,
+        located: Located,
+        devid: int,
+        targets: Collection[int] | None = None,
+        *,
+        stays: bool = False,
     ) -> str:
         """Take the file off a device. Copies that it needs for that are made on
-        `targets` only (None: anywhere). `KEPT` when that would leave it worse off, or
-        cannot be done now. Raises `DatabaseFault`."""
+        `targets` only (None: anywhere). With `stays` the device will take files again:
+        its host is still one of those that shall have them. `KEPT` when that would
+        leave the file worse off, or cannot be done now. Raises `DatabaseFault`."""
         view = self._copies.live.view
         living = set(filter(view.counts, located.devids))
         if devid not in located.devids or view.is_dead(devid):
@@ -51,16 +58,19 @@ class Moving:
         if targets is not None:
             barred |= set(view.devices) - set(targets)
         file = located.file
-        verdict = self._copies.judge(file.dmid, file.classid, rest, file.length, barred)
+        later = view.with_alive(devid) if stays else view
+        verdict = self._copies.judge(
+            file.dmid, file.classid, rest, file.length, barred, later
+        )
         made: set[int] = set()
         if verdict.word == COPY:
-            if not self._as_good(located, rest.union(verdict.devids), living):
+            if not self._as_good(located, rest.union(verdict.devids), living, later):
                 return KEPT
             made = await self._make(located, verdict.devids)
             rest |= made
-        if not self._as_good(located, rest, living):
+        if not self._as_good(located, rest, living, later):
             return KEPT
-        return await self._take_away(located, devid, rest, made)
+        return await self._take_away(located, devid, rest, made, later)
 
     async def trim(self, located: Located) -> str:
         """Take one copy away from a file that has too many. `KEPT` when none can be
@@ -80,19 +90,25 @@ class Moving:
 
         for devid in sorted(spare, key=worth):
             rest = {one for one in living - {devid} if view.readable(one)}
-            if rest and self._content(located, rest):
-                return await self._take_away(located, devid, rest, set())
+            if rest and self._content(located, rest, view):
+                return await self._take_away(located, devid, rest, set(), view)
         return KEPT
 
     # --- inside
 
-    def _content(self, located: Located, devids: Collection[int]) -> bool:
+    def _content(self, located: Located, devids: Collection[int], view: View) -> bool:
         file = located.file
-        verdict = self._copies.judge(file.dmid, file.classid, devids, file.length)
+        verdict = self._copies.judge(
+            file.dmid, file.classid, devids, file.length, (), view
+        )
         return verdict.word in _CONTENT
 
     def _as_good(
-        self, located: Located, after: Collection[int], before: Collection[int]
+        self,
+        located: Located,
+        after: Collection[int],
+        before: Collection[int],
+        view: View,
     ) -> bool:
         """Whether the policy is content afterwards, on no fewer hosts than it wants
         (unless there were fewer before); or no copy and no host less has the file."""
@@ -102,8 +118,8 @@ class Moving:
         hosts, had = len(hosts_of(after)), len(hosts_of(before))
         if len(after) >= len(before) and hosts >= had:
             return True
-        wanted = self._copies.wanted(file.dmid, file.classid, after)
-        return hosts >= min(had, wanted) and self._content(located, after)
+        wanted = self._copies.wanted(file.dmid, file.classid, after, view)
+        return hosts >= min(had, wanted) and self._content(located, after, view)
 
     async def _make(self, located: Located, targets: Collection[int]) -> set[int]:
         """The devices that have a new copy, which is recorded."""
@@ -118,11 +134,16 @@ class Moving:
         return added
 
     async def _take_away(
-        self, located: Located, devid: int, rest: set[int], compared: set[int]
+        self,
+        located: Located,
+        devid: int,
+        rest: set[int],
+        compared: set[int],
+        later: View,
     ) -> str:
         view, fid = self._copies.live.view, located.file.fid
         there = await self._there(located, rest - compared) | compared
-        if not self._as_good(located, there, rest):
+        if not self._as_good(located, there, rest, later):
             return KEPT
         if not compared and not await self._one_is_right(located, there):
             return KEPT

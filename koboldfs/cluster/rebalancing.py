@@ -142,6 +142,14 @@ class Rebalancing:
         words = (text or "").split(",")
         return [int(word) for word in words if word.isdecimal()] or None
 
+    def leaves_draining(self) -> bool:
+        """Whether devices shall stay in state drain when the run is through."""
+        text = self._live.view.settings.get(POLICY, "")
+        try:
+            return rules.parse_policy(text).leave_in_drain_mode
+        except ValueError:
+            return False
+
     async def step(self) -> bool:
         """Queue the next files, if this tracker is the one to do that; whether there
         is more to queue at once."""

@@ -113,8 +113,11 @@ class RebalanceWorker(QueueWorker[Task, TaskDone]):
         """Move one copy."""
         if row.located is not None and row.devid is not None:
             targets = self._balance.targets_of(row.arg)
+            stays = targets is not None and not self._balance.leaves_draining()
             try:
-                outcome = await self._moving.off(row.located, row.devid, targets)
+                outcome = await self._moving.off(
+                    row.located, row.devid, targets, stays=stays
+                )
             except DatabaseFault:
                 outcome = KEPT
             if outcome == KEPT:

@@ -101,6 +101,11 @@ class View:
             late=device_numbers(settings.get(LATE_SETTING, "")) - lost,
         )
 
+    def with_alive(self, devid: int) -> View:
+        """This picture when that device, which must be known, is alive."""
+        device = evolve(self.devices[devid], status="alive")
+        return evolve(self, devices={**self.devices, devid: device})
+
     @property
     def shared(self) -> bool:
         """Whether trackers of MogileFS may work on the same database."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from zope.interface import implementer
 
-from koboldfs.errors import NodeFault, NodeUnreachable
+from koboldfs.client.scrubbing import digests_of
 from koboldfs.interfaces_scrub import IScrubNodes
 from koboldfs.model import scrub
 from koboldfs.model.entities import Checksum, Place
@@ -38,16 +38,8 @@ class MemoryScrubNodes:
         self, place: Place, fids: Sequence[int], hashtype: int
     ) -> dict[int, Digest]:
         """See `IScrubNodes`."""
-        found: dict[int, Digest] = {}
         await self._enter("digests", place, tuple(fids), hashtype)
-        for fid in fids[:DIGESTS]:
-            try:
-                found[fid] = await self.digest(place, fid, hashtype)
-            except NodeUnreachable:
-                raise
-            except NodeFault:
-                found[fid] = scrub.UNREADABLE
-        return found
+        return await digests_of(self.digest, place, fids[:DIGESTS], hashtype)
 
     async def set_aside(
         self,

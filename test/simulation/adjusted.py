@@ -12,10 +12,12 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
+from koboldfs import native_link
 from koboldfs.cluster import live
-from koboldfs.jobs import housekeeping, mending
+from koboldfs.jobs import housekeeping, mending, rebalance
 from koboldfs.storage import disk, temporary, usage
 from koboldfs.store import stock
+from test.simulation.blocking import Sockets
 
 #: The simulated process whose work on a disk is being done.
 current_pid = 1
@@ -32,12 +34,17 @@ DRAWN_AHEAD = {
     "FRESH_SECONDS": 0.5,
     "CLEAR_SECONDS": 0.25,
 }
+#: And the rest between two walks over a draining device.
+DRAIN_REST_SECONDS = 3.0
 
 
 @contextmanager
-def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
+def adjusted(
+    alive: Callable[[int], bool], random: Random, sockets: Sockets
+) -> Iterator[None]:
     """As long as it lasts: process numbers are simulated (`alive` says which there
-    are), and so is what the system knows of disks."""
+    are), and so are what the system knows of disks, and the sockets that it gives to
+    the synchronous client."""
 
     def process_start(pid: int) -> str | None:
         return "1" if alive(pid) else None
@@ -54,6 +61,9 @@ def adjusted(alive: Callable[[int], bool], random: Random) -> Iterator[None]:
         (live, "SURVEY_SECONDS", SURVEY_SECONDS),
         (housekeeping, "GRACE_SECONDS", GRACE_SECONDS),
         (mending, "ORPHAN_SECONDS", ORPHAN_SECONDS),
+        (rebalance, "DRAIN_REST_SECONDS", DRAIN_REST_SECONDS),
+        (native_link, "socket", sockets),
+        (native_link, "select", sockets),
     ]
     if random.random() < 0.5:
         # Nobody stores so much here that uploads would be drawn ahead; and none must

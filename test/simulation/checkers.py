@@ -36,9 +36,9 @@ def broken(rule: str, what: str) -> None:
 # --- at every answer
 
 
-def fids_are_handed_out_once(world: Any, fid: int) -> None:
+def fids_are_handed_out_once(world: Any, version: Version, fid: int) -> None:
     """No two uploads have the same fid."""
-    if fid in world.truth.versions:
+    if world.truth.versions.get(fid) not in (None, version):
         broken("fids_are_handed_out_once", f"fid {fid} again")
 
 
@@ -54,27 +54,31 @@ def no_url_for_a_dead_device(world: Any, urls: list[str]) -> None:
             broken("no_url_for_a_dead_device", f"{url} since {since:.3f}")
 
 
-def acknowledged_is_durable(world: Any, version: Version) -> None:
+def acknowledged_is_durable(
+    world: Any, version: Version, *, said: bool = False
+) -> None:
     """What is acknowledged lies flushed where the database says, and on as many hosts
-    as are promised while nothing is wrong."""
-    version.copies = len(good_devices(world, version))
+    as are promised while nothing is wrong; always, if the answer `said` so."""
+    version.copies = len(_hosts(world, good_devices(world, version)))
     if not version.copies:
         wiped_at = world.nemesis.disks.wiped_at
         if wiped_at is not None and world.clock.now < wiped_at + WIPED_SECONDS:
             version.excused = "the disk was lost while the file was stored on it"
             return
         broken("acknowledged_is_durable", f"fid {version.fid} is nowhere")
-    promised = min(world.plan.ack_copies, world.plan.wanted_copies(world.plan.hosts))
-    if version.copies < promised and not world.troubled():
+    wanted = world.plan.wanted_copies(len(world.wanting_hosts()))
+    promised = min(world.plan.ack_copies, wanted)
+    excused = world.destroyed() if said else world.troubled()
+    if version.copies < promised and not excused:
         broken(
             "acknowledged_is_durable",
             f"fid {version.fid} is on {version.copies} hosts of {promised}",
         )
 
 
-def requests_succeed_in_peace(world: Any, what: str, done: bool) -> None:
-    """While nothing is wrong, nothing is refused."""
-    if not done and not world.troubled():
+def requests_succeed_in_peace(world: Any, what: str, done: bool, since: float) -> None:
+    """While nothing was wrong since it was asked, nothing is refused."""
+    if not done and not world.troubled(since):
         broken("requests_succeed_in_peace", what)
 
 
@@ -112,7 +116,7 @@ def lists_are_true(world: Any, name: str, listed: bool, since: float) -> None:
 def reads_give_the_bytes(world: Any, url: str, fid: int, body: bytes) -> None:
     """Whoever reads gets the bytes that were stored; other bytes only from a copy that
     the simulation itself has damaged."""
-    version = world.truth.versions.get(fid)
+    version = world.truth.version(fid)
     if version is None:
         broken("reads_give_the_bytes", f"{url}: nobody stored that")
         return
@@ -125,23 +129,26 @@ def reads_give_the_bytes(world: Any, url: str, fid: int, body: bytes) -> None:
 # --- at every step
 
 
-def good_devices(world: Any, version: Version) -> list[int]:
+def good_devices(world: Any, version: Version, fid: int = 0) -> list[int]:
     """Where the database says that a file is, and it is, flushed, whole and right."""
     found = []
-    for (devid,) in world.server.rows(
-        "SELECT devid FROM file_on WHERE fid = ?", version.fid
-    ):
-        disk = world.disks.get(world.ip_of_device(devid))
-        path = f"/docroot/dev{devid}/{relative_path(version.fid)}"
-        if disk is not None and disk.durable_bytes(path) == version.data:
+    fid = fid or version.fid
+    for (devid,) in world.server.rows("SELECT devid FROM file_on WHERE fid = ?", fid):
+        path = f"/docroot/dev{devid}/{relative_path(fid)}"
+        if world.disks[world.ip_of(devid)].durable_bytes(path) == version.data:
             found.append(devid)
     return found
+
+
+def _hosts(world: Any, devids: list[int]) -> set[str]:
+    return {world.ip_of(devid) for devid in devids}
 
 
 def acknowledged_files_are_safe(world: Any) -> None:
     """Every acknowledged file is recorded, and has a good copy, durably, unless the
     simulation has destroyed them all."""
     recorded = dict(world.server.rows("SELECT dkey, fid FROM file"))
+    floor = None
     for name, key in world.truth.keys.items():
         state = key.certain
         if state is None:
@@ -150,13 +157,35 @@ def acknowledged_files_are_safe(world: Any) -> None:
             if name in recorded:
                 broken("acknowledged_files_are_safe", f"{name} is back")
             continue
-        version = state.version
-        if recorded.get(name) != version.fid:
-            what = f"{name} is {recorded.get(name)}, not {version.fid}"
+        version, fid = state.version, recorded.get(name)
+        if fid is None or world.truth.version(fid) is not version:
+            what = f"{name} is {fid}, not {version.fid}"
             broken("acknowledged_files_are_safe", what)
-        if not version.excused and not good_devices(world, version):
-            what = f"{name}, fid {version.fid}, has no good copy left"
+            continue
+        if version.excused:
+            continue
+        good = good_devices(world, version, fid)
+        if not good:
+            what = f"{name}, fid {fid}, has no good copy left"
             broken("acknowledged_files_are_safe", what)
+        if floor is None:
+            floor = world.plan.wanted_copies(len(world.wanting_hosts()))
+        # Where files are moved, not every copy that remains is read.
+        if not any(damaged == fid for _, damaged in world.damaged):
+            copies_do_not_dwindle(world, version, good, floor)
+
+
+def copies_do_not_dwindle(
+    world: Any, version: Version, good: list[int], floor: int
+) -> None:
+    """Whatever is moved: a file that was on as many hosts as its policy wants, or
+    fewer, is not on fewer afterwards. A disk that reads wrongly may have a good copy
+    taken for a bad one."""
+    hosts = len(_hosts(world, good))
+    if hosts < min(version.most_hosts, floor) and not world.nemesis.disks.misread:
+        what = f"fid {version.fid} was on {version.most_hosts} hosts, is on {hosts}"
+        broken("copies_do_not_dwindle", f"{what} of {floor}")
+    version.most_hosts = max(hosts, min(version.most_hosts, floor))
 
 
 def nothing_fails_inside(world: Any) -> None:
@@ -178,15 +207,19 @@ QUEUES = (
 )
 
 
+def _is_excused(world: Any, fid: int) -> bool:
+    version = world.truth.version(fid)
+    return version is not None and bool(version.excused)
+
+
 def waiting(world: Any) -> dict[str, int]:
     """The queues that are not empty."""
     found = {}
-    versions = world.truth.versions
     for table in QUEUES:
         rows = world.server.rows(f"SELECT fid FROM {table}")
         # Of a file whose copies are all lost there is nothing to copy from, for ever.
         if table == "file_to_replicate":
-            rows = [one for one in rows if not versions[one[0]].excused]
+            rows = [one for one in rows if not _is_excused(world, one[0])]
         if rows:
             found[table] = len(rows)
     for devid in world.dead_devices:
@@ -196,7 +229,7 @@ def waiting(world: Any) -> dict[str, int]:
             found[f"copies on the dead device {devid}"] = count
     scrubs = (
         "SELECT count(*) FROM kobold_scrub JOIN device USING (devid)"
-        " WHERE status = 'alive' AND asked + running > 0"
+        " WHERE status <> 'dead' AND asked + running > 0"
     )
     if world.server.rows(scrubs)[0][0]:
         found["scrubs"] = world.server.rows(scrubs)[0][0]
@@ -205,7 +238,55 @@ def waiting(world: Any) -> dict[str, int]:
     devids = ",".join(str(devid) for (devid,) in world.server.rows(living))
     if world.plan.policy == "AllHosts()" and world.server.rows(seen) != [(devids,)]:
         found["devices that were not swept for"] = 1
+    runs = "SELECT field FROM server_settings WHERE field IN (?, ?) ORDER BY field"
+    for (name,) in world.server.rows(runs, "fsck_host", "rebal_host"):
+        found[name] = 1
+    undrained = len(_undrained(world))
+    if undrained:
+        found["copies on a draining device"] = undrained
     return found
+
+
+def _undrained(world: Any) -> list[int]:
+    """The files of the draining device that could be elsewhere: their policy would be
+    content with the other hosts."""
+    devid = world.operator.draining
+    if not devid or devid in world.dead_devices:
+        return []
+    few = world.plan.policy != "AllHosts()" and len(world.wanting_hosts()) < 2
+    rows = world.server.rows("SELECT fid FROM file_on WHERE devid = ?", devid)
+    return [] if few else [fid for (fid,) in rows if not _is_excused(world, fid)]
+
+
+def after_quiet_a_draining_device_is_empty(world: Any) -> None:
+    """No row is left of the device that is drained, unless there is no room for the
+    file on other hosts."""
+    left = _undrained(world)
+    if left:
+        devid = world.operator.draining
+        broken("after_quiet_a_draining_device_is_empty", f"device {devid}: {left}")
+
+
+def after_quiet_devices_are_given_back(world: Any) -> None:
+    """A rebalance leaves no device in state drain, unless that is its policy."""
+    rows = world.server.rows("SELECT devid FROM device WHERE status = 'drain'")
+    draining = [devid for (devid,) in rows if devid != world.operator.draining]
+    if draining and not world.operator.leaves:
+        broken("after_quiet_devices_are_given_back", f"{draining} drain")
+
+
+def fsck_mends(world: Any) -> None:
+    """After a check of all files by their checksums no copy is a bad one."""
+    for fid, devid in _bad_copies(world):
+        broken("fsck_mends", f"fid {fid} on device {devid}")
+
+
+def after_quiet_fsck_finds_nothing(world: Any) -> None:
+    """A check of all files is through, and has nothing to say of them."""
+    rows = world.server.rows("SELECT fid, evcode, devid FROM fsck_log ORDER BY logid")
+    found = [row for row in rows if not _is_excused(world, row[0])]
+    if found:
+        broken("after_quiet_fsck_finds_nothing", f"{found}")
 
 
 def after_quiet_queues_drain(world: Any) -> None:
@@ -224,21 +305,20 @@ def after_quiet_queues_drain(world: Any) -> None:
 def after_quiet_every_file_is_read(world: Any, name: str, fid: int) -> None:
     """Called for a file that could not be read: that is so only where all its copies
     were destroyed."""
-    version = world.truth.versions.get(fid)
+    version = world.truth.version(fid)
     if version is None or not version.excused:
         broken("after_quiet_every_file_is_read", f"{name}, fid {fid}")
 
 
 def after_quiet_policy_is_satisfied(world: Any) -> None:
     """Every file has as many copies as its policy wants, on different hosts."""
-    hosts = dict(world.server.rows("SELECT devid, hostid FROM device"))
-    living = {hosts[devid] for devid in hosts if devid not in world.dead_devices}
-    wanted = world.plan.wanted_copies(len(living))
+    wanted = world.plan.wanted_copies(len(world.wanting_hosts()))
     for name, fid in world.server.rows("SELECT dkey, fid FROM file"):
         rows = world.server.rows("SELECT devid FROM file_on WHERE fid = ?", fid)
         devids = [devid for (devid,) in rows]
-        on = {hosts[devid] for devid in devids if devid not in world.dead_devices}
-        excused = world.truth.versions[fid].excused
+        on = _hosts(world, [one for one in devids if one not in world.dead_devices])
+        version = world.truth.version(fid)
+        excused = version is not None and version.excused
         if len(on) < wanted and not excused:
             what = f"{name}, fid {fid}, on devices {devids}: {wanted} wanted"
             broken("after_quiet_policy_is_satisfied", what)
@@ -247,10 +327,10 @@ def after_quiet_policy_is_satisfied(world: Any) -> None:
 def _bad_copies(world: Any) -> Iterator[tuple[int, int]]:
     """Those (fid, device) that have not the bytes that were stored."""
     for fid, devid in world.server.rows("SELECT fid, devid FROM file_on"):
-        version = world.truth.versions.get(fid)
+        version = world.truth.version(fid)
         if version is None or version.excused:
             continue
-        disk = world.disks[world.ip_of_device(devid)]
+        disk = world.disks[world.ip_of(devid)]
         path = f"/docroot/dev{devid}/{relative_path(fid)}"
         if disk.durable_bytes(path) != version.data:
             yield fid, devid

@@ -61,6 +61,10 @@ class Client:
                 self.note(f"{action.__name__}: no answer")
                 self._other_tracker()
 
+    def hang_up(self) -> None:
+        """Use no connection again that was made before now."""
+        self.speaker.hang_up()
+
     async def _pause(self, seconds: float) -> None:
         pause: Deferred[None] = Deferred()
         self.reactor.callLater(seconds, pause.callback, None)
@@ -86,15 +90,17 @@ class Client:
     async def store(self) -> None:
         """Store a new file, over an old one if there is one."""
         name = self.random.choice(self.keys)
+        began = self.world.clock.now
         code, fields = await self.ask("create_open", key=name)
-        checkers.requests_succeed_in_peace(self.world, f"open: {code}", code == "OK")
-        if code != "OK":
+        opened, checked = code == "OK", checkers.requests_succeed_in_peace
+        checked(self.world, f"open: {code}", opened, began)
+        if not opened:
             self.note(f"open {name}: {code}")
             return
         fid, devid, url = int(fields["fid"]), int(fields["devid"]), fields["path"]
-        checkers.fids_are_handed_out_once(self.world, fid)
-        checkers.no_url_for_a_dead_device(self.world, [url])
         version = Version(fid, name, content(self.random, fid))
+        checkers.fids_are_handed_out_once(self.world, version, fid)
+        checkers.no_url_for_a_dead_device(self.world, [url])
         self.truth.versions[fid] = version
         try:
             status = await self.speaker.put(url, version.data)
@@ -104,7 +110,7 @@ class Client:
             f"put {name} fid {fid} {len(version.data)} bytes to {devid}: {status}"
         )
         stored = status in (200, 201)
-        checkers.requests_succeed_in_peace(self.world, f"put: {status}", stored)
+        checked(self.world, f"put: {status}", stored, began)
         if not stored:
             return
         await self._close(self.truth.key(name), version, devid, url)
@@ -135,7 +141,9 @@ class Client:
                 self.note(f"close {key.name} fid {version.fid}: OK")
                 return
             self.note(f"close {key.name} fid {version.fid}: {code}")
-            checkers.requests_succeed_in_peace(self.world, f"close: {code}", False)
+            checkers.requests_succeed_in_peace(
+                self.world, f"close: {code}", False, state.since
+            )
             if code in UNSURE or asked:
                 return
             break

@@ -32,6 +32,16 @@ LONGEST_SECONDS = 0.003
 DEADLINE_SECONDS = 10.0
 
 
+#: Which key an upload was begun for is known here also when its row is gone.
+_NOTED = """
+CREATE TABLE noted_opened (fid INTEGER PRIMARY KEY, dkey TEXT);
+CREATE TRIGGER note_opened AFTER INSERT ON tempfile BEGIN
+    INSERT OR REPLACE INTO noted_opened VALUES (new.fid, new.dkey);
+END;
+"""
+_PASS_OVER = "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'tempfile'"
+
+
 class ConnectionBroke(Exception):
     """The way to the server is gone."""
 
@@ -57,6 +67,8 @@ class Server:
         self.away = False
         self.unanswered = self.refused = 0
         self.slow_seconds = 0.0
+        #: How many fids are passed over after each that was handed out.
+        self.passed_over = 0
         self.connection = self._emptied()
         type(self)._current = self
 
@@ -82,6 +94,7 @@ class Server:
         )
         for text in definitions(statements_for("sqlite").tongue.dialect, set()):
             connection.execute(text)
+        connection.executescript(_NOTED)
         connection.create_function("strftime", 2, cls._strftime)
         return connection
 
@@ -98,6 +111,13 @@ class Server:
         """What is in the database; for those who check."""
         return self.connection.execute(sql, params).fetchall()
 
+    def opened(self, fid: int) -> tuple[str, bytes | None]:
+        """The key that an upload was begun for, and the sha256 of its file, if it has
+        one yet; for `Truth`."""
+        keys = self.rows("SELECT dkey FROM noted_opened WHERE fid = ?", fid)
+        sums = self.rows("SELECT checksum FROM kobold_checksum WHERE fid = ?", fid)
+        return keys[0][0] if keys else "", sums[0][0] if sums else None
+
     def connect(self) -> BlockingRun:
         """A connection of a tracker; raises `DatabaseAway`."""
         if self.away:
@@ -108,7 +128,7 @@ class Server:
 class _Connection:
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._broken = False
+        self._broken = self._opens = False
 
     def cursor(self) -> _Connection:
         return self
@@ -124,13 +144,17 @@ class _Connection:
             if server.refused:
                 server.refused -= 1
                 self._break()
+            if self._opens and server.passed_over:
+                server.connection.execute(_PASS_OVER, (server.passed_over,))
             server.connection.execute(sql)
+            self._opens = False
             if server.unanswered:
                 server.unanswered -= 1
                 self._break()
             self._cursor = None
             self.description, self.rowcount = None, -1
             return
+        self._opens = self._opens or "INTO tempfile" in sql
         cursor = server.connection.execute(sql, params)
         self._cursor: Any = cursor
         self.description, self.rowcount = cursor.description, cursor.rowcount

@@ -440,9 +440,15 @@ class Handle:
         """See `IDiskState`."""
 
     def sync_folder(self, path: str) -> None:
-        """See `IDiskState`."""
-        self._enter(path, writes=True, kind="sync_folder")
-        self.disk.flush_names(self.disk.folder(path))
+        """See `IDiskState`; ``naming`` is the kind when a file was put there."""
+        folder = self.disk.folder(path)
+        named = any(
+            one is folder and type(node) is File
+            for change in self.disk.journal
+            for one, _, node in change
+        )
+        self._enter(path, writes=True, kind="naming" if named else "sync_folder")
+        self.disk.flush_names(folder)
 
     def sync_all(self, path: str) -> None:
         """See `IDiskState`."""

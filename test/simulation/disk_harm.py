@@ -10,17 +10,12 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from koboldfs.model.fid import relative_path
 from test.simulation.checkers import NEWS_SECONDS, good_devices
-from test.simulation.clock import ProcessReactor
-from test.simulation.disk import Faults
-from test.simulation.speaking import NoAnswer, NotSent, Speaker
+from test.simulation.disk import Disk, Faults
 
 #: What was read wrongly may be on its way so long (seconds).
 MISREAD_SECONDS = 15.0
-OPERATOR_SECONDS = 5.0
 
 
 class DiskHarm:
@@ -29,22 +24,25 @@ class DiskHarm:
     def __init__(self, nemesis: Any) -> None:
         self._nemesis, self._world = nemesis, nemesis.world
         self._random = nemesis.random
-        self.unlucky = self._random.randrange(self._world.plan.hosts) + 1
+        self.unlucky = self._random.choice(sorted(self._world.devices))
         self.wiped_at: float | None = None
         self._misread: dict[int, float] = {}
         #: The folders of devices of which calls failed.
         self.failed: set[str] = set()
 
     def _faults(self) -> tuple[int, Faults]:
-        devid = self._random.randrange(self._world.plan.hosts) + 1
-        disk = self._world.disks[self._world.node_ips[devid - 1]]
-        return devid, disk.faults.setdefault(f"dev{devid}", Faults())
+        devid = self._random.choice(sorted(self._world.devices))
+        return devid, self._disk(devid).faults.setdefault(f"dev{devid}", Faults())
+
+    def _disk(self, devid: int) -> Disk:
+        disk: Disk = self._world.disks[self._world.ip_of(devid)]
+        return disk
 
     def _mend_later(self, devid: int) -> None:
-        ip = self._world.node_ips[devid - 1]
+        ip = self._world.ip_of(devid)
 
         def mend() -> None:
-            self._world.disks[ip].faults.pop(f"dev{devid}", None)
+            self._disk(devid).faults.pop(f"dev{devid}", None)
             self._nemesis.replace_distrusted(ip)
 
         self._nemesis.mend_later(self._random.uniform(0.5, 5.0), mend)
@@ -84,6 +82,11 @@ class DiskHarm:
         """Whether a device reads wrongly now, or did just now."""
         return self._world.clock.now < self._misread.get(devid, -1.0)
 
+    @property
+    def misread(self) -> bool:
+        """Whether any device has read wrongly in this run."""
+        return bool(self._misread)
+
     def losing(self) -> bool:
         """Whether a disk is lost, and not everybody knows that its device is dead."""
         if self.wiped_at is None:
@@ -94,10 +97,15 @@ class DiskHarm:
     # --- what destroys
 
     def _excuse(self, why: str) -> None:
-        """Those files that have no good copy any more have it from here."""
-        for version in self._world.truth.versions.values():
-            if version.copies and not good_devices(self._world, version):
-                version.excused = version.excused or why
+        """Those files that have no good copy any more have it from here; others have
+        fewer."""
+        world = self._world
+        recorded = {fid for (fid,) in world.server.rows("SELECT fid FROM file")}
+        for fid, version in world.truth.versions.items():
+            version.most_hosts = 0
+            if version.copies or fid in recorded:
+                if not good_devices(world, version, fid):
+                    version.excused = version.excused or why
 
     def flips(self) -> None:
         """A bit of a file flips."""
@@ -106,7 +114,7 @@ class DiskHarm:
         if not rows or self.wiped_at is not None:
             return
         (fid,) = self._random.choice(sorted(rows))
-        disk = world.disks[world.node_ips[devid - 1]]
+        disk = self._disk(devid)
         files = disk.files(f"/docroot/dev{devid}")
         file = files.get(relative_path(fid))
         if file is None or not file.durable:
@@ -128,7 +136,7 @@ class DiskHarm:
             return
         sql = "SELECT fid FROM file_on WHERE devid = ?"
         recorded = {fid for (fid,) in world.server.rows(sql, devid)}
-        disk = world.disks[world.node_ips[devid - 1]]
+        disk = self._disk(devid)
         there = disk.files(f"/docroot/dev{devid}")
         for fid, version in sorted(world.truth.versions.items()):
             path = relative_path(fid)
@@ -139,30 +147,10 @@ class DiskHarm:
     def wiped(self) -> None:
         """Another, empty disk is there, and the operator declares the old one dead."""
         world, devid = self._world, self.unlucky
-        if self.wiped_at is not None:
+        if self.wiped_at is not None or world.operator.draining == devid:
             return
         self.wiped_at = world.clock.now
-        world.disks[world.node_ips[devid - 1]].wipe(f"/docroot/dev{devid}")
+        self._disk(devid).wipe(f"/docroot/dev{devid}")
         self._nemesis.note(f"device {devid} is lost")
         self._excuse("the disk of the only copy was lost")
-        host = world.network.host("10.0.9.100")
-        reactor = ProcessReactor(world.clock, world.network, host)
-        Deferred.fromCoroutine(self._declare(reactor, devid))
-
-    async def _declare(self, reactor: Any, devid: int) -> None:
-        speaker = Speaker(reactor, OPERATOR_SECONDS)
-        world = self._world
-        words = {"host": f"node{devid}", "device": devid, "state": "dead"}
-        while True:
-            pause: Deferred[None] = Deferred()
-            reactor.callLater(self._random.random() * 2.0, pause.callback, None)
-            await pause
-            ip = self._random.choice(world.tracker_ips)
-            try:
-                code, _ = await speaker.tracker(ip, "set_state", **words)
-            except (NoAnswer, NotSent):
-                continue
-            if code == "OK":
-                world.dead_devices[devid] = world.clock.now
-                self._nemesis.note(f"device {devid} is dead")
-                return
+        world.operator.do(world.operator.declare_dead, devid)

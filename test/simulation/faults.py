@@ -9,6 +9,9 @@ from test.simulation.disk_harm import DiskHarm
 
 #: So long after a fault was mended some who met it still wait (seconds).
 AFTER_SECONDS = 12.0
+#: Of how many of all kinds the faults of a run are: with few of them one meets another
+#: of its own kind, or of one other, more often.
+KINDS = (2, 3, 8, 20)
 
 
 class Nemesis:
@@ -18,6 +21,7 @@ class Nemesis:
     def __init__(self, world: Any) -> None:
         self.world, self.random = world, world.random
         self._left = world.plan.faults
+        self._chosen: list[Callable[[], None]] = []
         self._mending: dict[int, tuple[Any, Callable[[], None]]] = {}
         self._number = 0
         self._troubles: list[tuple[float, float]] = []
@@ -37,7 +41,9 @@ class Nemesis:
         if self.ended_at is not None or not self._left:
             return
         self._left -= 1
-        harm = self.random.choice(self.kinds())
+        if not self._chosen:
+            self._chosen = self.random.sample(self.kinds(), self.random.choice(KINDS))
+        harm = self.random.choice(self._chosen)
         harm()
         self.world.check()
         self._later(self.random.random() * 3.0, self._strike)
@@ -52,6 +58,7 @@ class Nemesis:
             self.kill_tracker,
             self.kill_node,
             self.crash_in_call,
+            *(self.dies_naming, self.dies_naming),
             self.power_failure,
             self.blackout,
             self.database_away,
@@ -62,10 +69,14 @@ class Nemesis:
             *(self.disks.wiped, self.disks.strays),
         ]
 
-    def troubled(self, at: float | None = None) -> bool:
-        """Whether something is wrong, or was a moment ago; or was at that time."""
-        now = self.world.clock.now if at is None else at
-        return any(begin <= now < end + AFTER_SECONDS for begin, end in self._troubles)
+    def troubled(self, since: float | None = None) -> bool:
+        """Whether something is wrong, or was a moment ago, or at any time since."""
+        now = self.world.clock.now
+        began = now if since is None else since
+        return any(
+            begin <= now and began < end + AFTER_SECONDS
+            for begin, end in self._troubles
+        )
 
     def mend_later(self, seconds: float, mend: Callable[[], None]) -> None:
         """Have it mended so much later, or when all ends."""
@@ -174,7 +185,7 @@ class Nemesis:
         process = self.world.processes[self.random.choice(self.world.node_ips)]
         if process.dead:
             return
-        kind = self.random.choice(("", "sync", "rename", "sync_folder", "sync_folder"))
+        kind = self.random.choice(("", "sync", "rename", "sync_folder", "naming"))
         number = self.random.randint(1, 3 if kind else 30)
         process.handle.crash_in, process.handle.crash_kind = number, kind
         self.note(f"{process.name} ends in call {number} {kind}".rstrip())
@@ -183,6 +194,29 @@ class Nemesis:
             process.handle.crash_in = 0
 
         self.mend_later(self.random.uniform(0.5, 4.0), mend)
+
+    def dies_naming(self) -> None:
+        """A node ends when a file has its name and that is not flushed. It is back
+        soon, with what it wrote still in the system's memory; then its machine may
+        lose its power."""
+        ip = self.random.choice(self.world.node_ips)
+        process = self.world.processes[ip]
+        if process.dead:
+            return
+        process.handle.crash_in, process.handle.crash_kind = 1, "naming"
+        self.note(f"{process.name} ends when it has named a file")
+
+        def mend() -> None:
+            process.handle.crash_in = 0
+
+        self.mend_later(self.random.uniform(1.0, 6.0), mend)
+        if self.random.random() < 0.3:
+            self._later(self.random.uniform(2.0, 8.0), self._lose_power, ip)
+
+    def _lose_power(self, ip: str) -> None:
+        if self.ended_at is None:
+            self.note(f"power failure {ip}")
+            self._power_off(ip)
 
     def _power_off(self, ip: str) -> None:
         world = self.world
@@ -202,9 +236,7 @@ class Nemesis:
 
     def power_failure(self) -> None:
         """A node's machine is without power: what was not flushed is gone."""
-        ip = self.random.choice(self.world.node_ips)
-        self.note(f"power failure {ip}")
-        self._power_off(ip)
+        self._lose_power(self.random.choice(self.world.node_ips))
 
     def blackout(self) -> None:
         """All nodes are without power."""

@@ -8,5 +8,6 @@ unit test of its own where that can be, and stays here all the same.
 from __future__ import annotations
 
 KEPT: dict[int, str] = {
+    7: "a rebalance with AllHosts() took the copies of a whole host away",
     22: "a host whose only disk was replaced at once was not swept for",
 }

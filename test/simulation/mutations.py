@@ -11,16 +11,22 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
 
 from koboldfs.cluster import namespace
 from koboldfs.cluster.copies import Copies as ClusterCopies
+from koboldfs.cluster.moving import Moving
+from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.jobs.delete import DeleteWorker
+from koboldfs.jobs.fsck import FsckWorker
 from koboldfs.jobs.housekeeping import Reaper, Sweep
 from koboldfs.jobs.mending import Mending
+from koboldfs.jobs.rebalance import RebalanceWorker
 from koboldfs.jobs.replicate import ReplicateWorker
-from koboldfs.model.entities import ReplicationDone
+from koboldfs.model.entities import Checked, FsckEvent, ReplicationDone
+from koboldfs.model.policy import Question
+from koboldfs.model.promise import Promise
 from koboldfs.model.scrub import Counts
 from koboldfs.model.view import View
 from koboldfs.storage import batch, devices, pull
@@ -29,8 +35,10 @@ from koboldfs.storage.temporary import TemporaryFile
 from koboldfs.storage.upload import Upload
 from koboldfs.store.files import Files
 from koboldfs.store.queues import Queues
+from koboldfs.tracker.native_session import Session
 from koboldfs.tracker.protocol import TrackerProtocol
 from test.simulation.database import Server
+from test.simulation.disk import Handle
 
 #: (where, name, what is there instead)
 Change = tuple[Any, str, Any]
@@ -301,11 +309,74 @@ def _not_reaped() -> list[Change]:
     return [(Reaper, "__call__", _idle)]
 
 
+def _nothing_flushed_at_start() -> list[Change]:
+    return [(Handle, "sync_all", _nothing)]
+
+
+def _not_drained() -> list[Change]:
+    return [(RebalanceWorker, "_drain", _idle)]
+
+
+def _moved_without_copies() -> list[Change]:
+    async def make(self: Moving, *arguments: Any) -> set[int]:
+        return set()
+
+    return [(Moving, "_make", make), (Moving, "_as_good", lambda *arguments: True)]
+
+
+def _taken_from_hosts() -> list[Change]:
+    return [(View, "with_alive", lambda self, devid: self)]
+
+
+def _not_given_back() -> list[Change]:
+    set_device = Rebalancing._set_device
+
+    async def keep(self: Rebalancing, devid: int, before: str, after: str) -> None:
+        if after == "drain":
+            await set_device(self, devid, before, after)
+
+    return [(Rebalancing, "_set_device", keep)]
+
+
+def _devices_for_hosts() -> list[Change]:
+    def hosts(self: Any, devids: Any = None) -> set[int]:
+        return set(self.on if devids is None else devids)
+
+    return [(Question, "hosts", hosts), (ClusterCopies, "hosts_of", hosts)]
+
+
+def _fsck_believes() -> list[Change]:
+    def conclude(self: FsckWorker, row: Any) -> Checked:
+        return Checked(row.task.fid)
+
+    return [(FsckWorker, "_conclude", conclude)]
+
+
+def _fsck_invents() -> list[Change]:
+    conclude = FsckWorker._conclude
+
+    def invent(self: FsckWorker, row: Any) -> Checked:
+        event = FsckEvent(row.task.fid, "POVI", None)
+        return evolve(conclude(self, row), events=(event,))
+
+    return [(FsckWorker, "_conclude", invent)]
+
+
+def _always_kept() -> list[Change]:
+    def promise(self: Session, closing: Any) -> Promise:
+        return Promise(1, 1)
+
+    return [(Session, "promise", promise)]
+
+
 DURABLE, SAFE = "acknowledged_is_durable", "acknowledged_files_are_safe"
 BYTES, ROWS = "after_quiet_no_orphan_bytes", "after_quiet_no_orphan_rows"
 GOOD, POLICY = "after_quiet_copies_are_good", "after_quiet_policy_is_satisfied"
 DRAIN, READ = "after_quiet_queues_drain", "after_quiet_every_file_is_read"
-SPREAD = "bad_copies_do_not_spread"
+SPREAD, DWINDLE = "bad_copies_do_not_spread", "copies_do_not_dwindle"
+DRAINED = "after_quiet_a_draining_device_is_empty"
+GIVEN_BACK = "after_quiet_devices_are_given_back"
+FSCK = "after_quiet_fsck_finds_nothing"
 PROMISED, BYTES_READ = "a_key_is_what_was_promised", "reads_give_the_bytes"
 
 MUTATIONS = (
@@ -342,4 +413,17 @@ MUTATIONS = (
     Mutation("a job fails inside", ("nothing_fails_inside",), _defect),
     Mutation("abandoned uploads stay", (DRAIN,), _kept_uploads),
     Mutation("abandoned temporary files stay", (BYTES,), _kept_temporary_files),
+    Mutation(
+        "a node's start flushes nothing",
+        (DURABLE, SAFE, SPREAD, DWINDLE),
+        _nothing_flushed_at_start,
+    ),
+    Mutation("a draining device is not emptied", (DRAINED,), _not_drained),
+    Mutation("copies are moved and not made", (DWINDLE,), _moved_without_copies),
+    Mutation("a rebalance empties hosts", (DWINDLE,), _taken_from_hosts),
+    Mutation("a rebalance leaves devices draining", (GIVEN_BACK,), _not_given_back),
+    Mutation("devices count as hosts", (DURABLE, POLICY), _devices_for_hosts),
+    Mutation("fsck believes what is recorded", ("fsck_mends",), _fsck_believes),
+    Mutation("fsck tells what is not so", (FSCK,), _fsck_invents),
+    Mutation("a native answer promises too much", (DURABLE,), _always_kept),
 )

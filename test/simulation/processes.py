@@ -1,6 +1,6 @@
 """The processes of a simulated cluster, put together from the product's own parts.
 
-As in `koboldfs.assembly`, which opens real files and sockets and so cannot be used.
+What of `koboldfs.assembly` opens real files and sockets is done here in another way.
 A process that is killed does nothing more: its reactor, its disk and its connections
 are dead, whatever coroutines are left of it.
 """
@@ -16,26 +16,17 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import LogPublisher
 from zope.interface import implementer
 
-from koboldfs.assembly import overview_of
+from koboldfs.assembly import tracker_parts
 from koboldfs.client.nodes import Nodes
 from koboldfs.client.tracker import TrackerCalls
-from koboldfs.cluster.admin import Admin
-from koboldfs.cluster.by_hand import ByHand
-from koboldfs.cluster.checks import Checks
-from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import Identity, Membership
 from koboldfs.cluster.live import LiveView
-from koboldfs.cluster.namespace import Namespace
-from koboldfs.cluster.rebalancing import Rebalancing
-from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.config import JOBS
 from koboldfs.errors import KoboldError
-from koboldfs.job_control import JobControl
 from koboldfs.model.view import MIN_FREE_MB
 from koboldfs.siblings import Siblings
 from koboldfs.storage.pull import IPeers
 from koboldfs.storage.service import StorageNode
-from koboldfs.tracker.call import Services
 from koboldfs.tracker.commands import Commands
 from koboldfs.tracker.factory import TrackerFactory
 from koboldfs.tracker.native_factory import NativeFactory
@@ -53,6 +44,12 @@ IDLE_SECONDS = {
     **{"monitor": 4.0, "fsck": 8.0, "rebalance": 8.0, "census": 8.0},
 }
 OTHER_IDLE_SECONDS = 1.2
+#: The jobs that have something to do when the operator has such a duty.
+DUTY_IDLE_SECONDS = {
+    "fsck": {"fsck": 0.6},
+    "drain": {"rebalance": 0.8},
+    "rebalance": {"rebalance": 0.8},
+}
 JOIN_SECONDS = 5.0
 
 
@@ -102,10 +99,6 @@ class TrackerProcess(Process):
     def __init__(self, world: Any, ip: str, number: int) -> None:
         super().__init__(world, ip, number)
         self.name = f"tracker{number}"
-        self.live: LiveView
-        self.namespace: Namespace
-        self.jobs: JobControl
-        self.ready = False
         Deferred.fromCoroutine(self._start()).addErrback(self._failed)
 
     def _failed(self, failure: Any) -> None:
@@ -117,53 +110,18 @@ class TrackerProcess(Process):
         store = store_on(world.server, reactor, random)
         await store.start()
         nodes = Nodes(reactor, random)
-        live = self.live = LiveView(
-            store.topology, nodes, reactor, min_free_mb=MIN_FREE_MB
-        )
+        live = LiveView(store.topology, nodes, reactor, min_free_mb=MIN_FREE_MB)
         await self._first_look(live)
         live.startService()
-        self.namespace = namespace = Namespace(
-            store.files, store.queues, nodes, live, random
-        )
-        admin = Admin(store.topology, live)
         await live.survey()
-        checks = Checks(store.topology, store.tasks, live, self.name)
-        balance = Rebalancing(store.topology, store.tasks, live, random, self.name)
-        scrubbing = Scrubbing(store.scrubs, live)
-        overview = overview_of(store, namespace, reactor)
-        live.observe(overview.notice)
-        self.jobs = jobs = JobControl(
-            store,
-            nodes,
-            live,
-            namespace,
-            checks,
-            balance,
-            scrubbing,
-            random,
-            reactor,
-            lambda: 0,
-            Siblings(),
-            overview,
+        services, jobs = tracker_parts(
+            store, nodes, live, random, reactor, self.name, lambda: 0, Siblings()
         )
+        idle = IDLE_SECONDS | DUTY_IDLE_SECONDS.get(world.plan.duty, {})
         for name, driver in jobs.drivers.items():
-            driver._idle_seconds = IDLE_SECONDS.get(name, OTHER_IDLE_SECONDS)
-        by_hand = ByHand(namespace, store.tasks, store.queues)
-        services = Services(
-            namespace,
-            admin,
-            checks,
-            balance,
-            scrubbing,
-            by_hand,
-            jobs,
-            reactor,
-            overview,
-            FileReports(namespace, nodes, reactor),
-        )
-        commands = Commands(services)
+            driver._idle_seconds = idle.get(name, OTHER_IDLE_SECONDS)
         text = TrackerFactory(
-            commands,
+            Commands(services),
             jobs,
             clock=reactor,
             call_from_thread=reactor.callFromThread,
@@ -171,9 +129,9 @@ class TrackerProcess(Process):
             publisher=LogPublisher(),
         )
         reactor.listenTCP(TRACKER_PORT, text)
-        reactor.listenTCP(NATIVE_PORT, NativeFactory(namespace, reactor))
+        native = NativeFactory(services.namespace, reactor)
+        reactor.listenTCP(NATIVE_PORT, native)
         jobs.start(frozenset(JOBS))
-        self.ready = True
 
     async def _first_look(self, live: LiveView) -> None:
         """In the product the process ends, and is started again by its supervisor."""

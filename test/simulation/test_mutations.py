@@ -11,7 +11,7 @@ from test.simulation import checkers, seeds
 from test.simulation.mutations import MUTATIONS, Mutation
 
 #: In so many seeds a mutation must be found.
-MOST_SEEDS = 400
+MOST_SEEDS = 800
 
 
 def found_by(mutation: Mutation) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
+from test.simulation.blocking import Sockets
 from test.simulation.clock import ProcessReactor, SimulatedClock
 from test.simulation.disk import Crashed, Disk, Faults, Handle
 from test.simulation.network import Network
@@ -167,15 +169,75 @@ class Networks(SynchronousTestCase):
         self.assertTrue(self.ends[0].lost)
 
 
+class BlockingSockets(SynchronousTestCase):
+    """`Sockets`: time goes on while a client waits."""
+
+    def setUp(self) -> None:
+        """A server that says what is said to it."""
+        self.clock = SimulatedClock()
+        self.network = Network(self.clock, Random(1))
+        client, self.server = [
+            ProcessReactor(self.clock, self.network, self.network.host(ip))
+            for ip in ("10.0.0.1", "10.0.0.2")
+        ]
+        self.server.listenTCP(80, Factory.forProtocol(Echo))
+        self.sockets = Sockets(self.clock)
+        self.sockets.reactor = client
+        self.socket = self.sockets.create_connection(("10.0.0.2", 80), 5.0)
+
+    def test_answer(self) -> None:
+        """An answer comes a moment later; the first that is said is no question."""
+        self.assertEqual(self.sockets.select([self.socket], [], [], 0)[0], [])
+        self.socket.sendall(b"hello")
+        self.assertEqual(self.socket.recv(3), b"hel")
+        self.assertEqual(self.socket.recv(9), b"lo")
+        self.assertEqual(self.sockets.asked, set())
+        self.socket.sendall(b"question")
+        self.assertEqual(self.socket.recv(99), b"question")
+        self.assertEqual(self.sockets.asked, {self.socket})
+        self.assertTrue(0 < self.clock.now < 1)
+
+    def test_silence(self) -> None:
+        """Waiting has an end."""
+        self.network.cut.add(("10.0.0.2", "10.0.0.1"))
+        self.socket.sendall(b"hello")
+        began = self.clock.now
+        self.assertRaises(TimeoutError, self.socket.recv, 9)
+        self.assertEqual(self.clock.now, began + 5.0)
+
+    def test_ends(self) -> None:
+        """A server that is gone refuses, one that went resets, and a client may."""
+        self.server.dead = True
+        self.socket.sendall(b"hello")
+        self.assertRaises(ConnectionResetError, self.socket.recv, 9)
+        self.assertRaises(ConnectionResetError, self.socket.sendall, b"x")
+        connect = self.sockets.create_connection
+        self.assertRaises(ConnectionRefusedError, connect, ("10.0.0.2", 80), 5.0)
+        self.socket.close()
+
+
+class Echo(Protocol):
+    """Says it again."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        assert self.transport is not None
+        self.transport.write(data)
+
+
 class Truths(SynchronousTestCase):
     """`Truth`."""
 
     def setUp(self) -> None:
         """A key with a file since the second 1."""
         self.now = 1.0
-        self.truth = Truth(lambda: self.now)
+        self.opened: dict[int, tuple[str, bytes | None]] = {}
+        self.truth = Truth(
+            lambda: self.now, lambda fid: self.opened.get(fid, ("", None))
+        )
         self.key = self.truth.key("k")
-        self.first = self.truth.begin(self.key, Version(1, "k", b"1"))
+        version = self.truth.versions[1] = Version(1, "k", b"1")
+        self.first = self.truth.begin(self.key, version)
         self.truth.answered(self.key, self.first)
 
     def test_answered(self) -> None:
@@ -195,6 +257,21 @@ class Truths(SynchronousTestCase):
         self.assertIsNone(self.key.certain)
         for fid in (1, None):
             self.assertTrue(self.truth.may_be(self.key, fid, 99.0))
-        self.truth.versions[1] = Version(1, "k", b"1")
         self.truth.settle(self.key, 1)
         self.assertFalse(self.truth.may_be(self.key, None, 100.0))
+
+    def test_without_fid(self) -> None:
+        """What was sent without a fid is found by its key, and of several by what is
+        recorded of the bytes."""
+        sent = [Version(0, "k", data) for data in (b"2", b"3")]
+        self.truth.sent(sent[0])
+        self.assertIsNone(self.truth.version(7))
+        self.opened[7] = ("k", None)
+        self.assertIs(self.truth.version(7), sent[0])
+        self.truth.sent(sent[1])
+        self.opened[8] = ("k", None)
+        self.assertIsNone(self.truth.version(8))
+        self.opened[8] = ("k", sha256(b"3").digest())
+        self.assertIs(self.truth.version(8), sent[1])
+        self.opened[9] = ("k", sha256(b"4").digest())
+        self.assertIsNone(self.truth.version(9))

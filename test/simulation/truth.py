@@ -9,20 +9,31 @@ all is quiet: what it wanted stays possible.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from math import inf
 
 from attrs import define, field
+
+#: The key that an upload was begun for (empty: no such upload), and the sha256 that is
+#: recorded of its file, if there is one.
+Opened = tuple[str, bytes | None]
 
 
 @define(eq=False)
 class Version:
     """Bytes that were given to a fid. `copies`: on how many hosts it lay durably when
-    it was acknowledged; 0: it was not. `excused`: why all its copies may be lost."""
+    it was acknowledged; 0: it was not. `most_hosts`: on how many it was seen since, and
+    since the simulation last destroyed something. `excused`: why all its copies may be
+    lost.
+
+    A native client learns the fid with the answer (0 until then), and may have sent the
+    bytes more than once: each time they have another fid."""
 
     fid: int
     key: str
     data: bytes
     copies: int = 0
+    most_hosts: int = 0
     excused: str = ""
 
 
@@ -55,10 +66,31 @@ class KeyTruth:
 class Truth:
     """All keys and all versions."""
 
-    def __init__(self, seconds: Callable[[], float]) -> None:
-        self._seconds = seconds
+    def __init__(
+        self, seconds: Callable[[], float], opened: Callable[[int], Opened]
+    ) -> None:
+        """`opened`: what is known of an upload by its fid."""
+        self._seconds, self._opened = seconds, opened
         self.keys: dict[str, KeyTruth] = {}
         self.versions: dict[int, Version] = {}
+        #: What was sent without a fid, by key.
+        self._sent: dict[str, list[Version]] = {}
+
+    def sent(self, version: Version) -> None:
+        """These bytes are on their way; the fid will be told, or found."""
+        self._sent.setdefault(version.key, []).append(version)
+
+    def version(self, fid: int) -> Version | None:
+        """What the fid stands for, None if nobody stored that."""
+        found = self.versions.get(fid)
+        if found is None:
+            key, digest = self._opened(fid)
+            sent = self._sent.get(key, [])
+            if digest is not None:
+                sent = [one for one in sent if sha256(one.data).digest() == digest]
+            if sent and (digest is not None or len(sent) == 1):
+                found = self.versions[fid] = sent[-1]
+        return found
 
     def key(self, name: str) -> KeyTruth:
         """The truth about a key."""
@@ -92,27 +124,27 @@ class Truth:
 
     def may_be(self, key: KeyTruth, fid: int | None, since: float) -> bool:
         """Whether the key may have been that fid (None: absent) at some time since."""
-        if key.wild:
-            known = {id(key): key}
-            queue = [key]
-            while queue:
-                for other in queue.pop().wild:
-                    if id(other) not in known:
-                        known[id(other)] = other
-                        queue.append(other)
-            return fid is None or any(
-                state.version is not None and state.version.fid == fid
-                for one in known.values()
-                for state in one.states
-            )
-        return any(
-            state.until >= since
-            and (state.version.fid if state.version is not None else None) == fid
-            for state in key.states
-        )
+        version = None if fid is None else self.version(fid)
+        if version is None and fid is not None:
+            return False
+        return any(one is version for one in self.possible(key, since))
+
+    def possible(self, key: KeyTruth, since: float) -> list[Version | None]:
+        """All that the key may have been at some time since."""
+        if not key.wild:
+            return [state.version for state in key.states if state.until >= since]
+        known = {id(key): key}
+        queue = [key]
+        while queue:
+            for other in queue.pop().wild:
+                if id(other) not in known:
+                    known[id(other)] = other
+                    queue.append(other)
+        states = [state for one in known.values() for state in one.states]
+        return [None, *(state.version for state in states)]
 
     def settle(self, key: KeyTruth, fid: int | None) -> None:
         """All is quiet: what is there now stays."""
-        version = None if fid is None else self.versions[fid]
+        version = None if fid is None else self.version(fid)
         key.wild = []
         key.states = [Possible(version, self._seconds(), inf, True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -15,12 +16,15 @@ from twisted.logger import formatEvent, globalLogPublisher
 from koboldfs.storage.disk import Marker
 from test.simulation import checkers
 from test.simulation.adjusted import adjusted
+from test.simulation.blocking import Sockets
 from test.simulation.client import DOMAIN, Client
 from test.simulation.clock import SimulatedClock
 from test.simulation.database import Server
 from test.simulation.disk import Crashed, Disk
 from test.simulation.faults import Nemesis
+from test.simulation.native import NativeClient
 from test.simulation.network import Network
+from test.simulation.operating import DUTIES, Operator
 from test.simulation.processes import (
     DATA,
     DOCROOT,
@@ -29,42 +33,47 @@ from test.simulation.processes import (
     Process,
     TrackerProcess,
 )
-from test.simulation.speaking import NoAnswer, NotSent
+from test.simulation.quiet import grow_quiet, result_of
 from test.simulation.truth import Truth
 
 CLUSTER = "c" * 32
+#: There is a device on every host, and on some of them one more.
+HOSTS, MORE_DEVICES = 3, ((), (), (), (1,), (2,), (3, 1), (1, 2, 3))
 #: Until all are up, and how long the clients may take in all (simulated seconds).
 BOOT_SECONDS = 0.4
 LIFE_SECONDS = 400.0
-#: After the last fault: until connections have noticed; and how often the database's
-#: clock is put ahead, by how much, with how much time after it.
-CALM_SECONDS = 1.5
-ROUNDS, ROUND_SECONDS, AHEAD_SECONDS = 60, 1.0, 90_000
 
 
 @frozen
 class Plan:
-    """What a seed decides before anything happens."""
+    """What a seed decides before anything happens. Files lie in one folder, or each in
+    a folder of its own (fids are `passed_over`)."""
 
     hosts: int
-    clients: int
+    device_hosts: tuple[int, ...]
+    natives: tuple[bool, ...]
+    duty: str
     operations: int
     pause_seconds: float
     policy: str
     ack_copies: int
     faults: int
+    passed_over: int
 
     @classmethod
     def drawn(cls, random: Random) -> Plan:
         """One by chance."""
         return cls(
-            hosts=3,
-            clients=2,
+            hosts=HOSTS,
+            device_hosts=(*range(1, HOSTS + 1), *random.choice(MORE_DEVICES)),
+            natives=random.choice(((False, False), (False, True), (True, False))),
+            duty=random.choice(("", "", "", "drain", *DUTIES)),
             operations=random.randint(2, 5),
             pause_seconds=random.choice((0.1, 0.8)),
             policy=random.choice(("AllHosts()", "MultipleHosts()")),
             ack_copies=random.choice((1, 2, 2, 2)),
             faults=random.choice((0, 2, 4, 6)),
+            passed_over=random.choice((0, 999)),
         )
 
     def wanted_copies(self, hosts: int) -> int:
@@ -82,11 +91,17 @@ class Simulation:
         self.clock = SimulatedClock()
         self.network = Network(self.clock, self.random)
         self.server = Server(self.clock.seconds, self.random)
-        self.truth = Truth(self.clock.seconds)
+        self.server.passed_over = self.plan.passed_over
+        self.truth = Truth(self.clock.seconds, self.server.opened)
         self.disks: dict[str, Disk] = {}
         self.processes: dict[str, Process] = {}
         self.tracker_ips = ["10.0.1.1", "10.0.1.2"]
         self.node_ips = [f"10.0.0.{n + 1}" for n in range(self.plan.hosts)]
+        #: The address of each device's host.
+        self.devices = {
+            devid: self.node_ips[number - 1]
+            for devid, number in enumerate(self.plan.device_hosts, 1)
+        }
         self.dead_devices: dict[int, float] = {}
         self.damaged: set[tuple[int, int]] = set()
         self.defects: list[str] = []
@@ -97,6 +112,8 @@ class Simulation:
         self._alive: set[int] = set()
         self._seen: tuple[int, ...] = ()
         self.nemesis = Nemesis(self)
+        self.operator = Operator(self)
+        self.sockets = Sockets(self.clock)
         self.clients: list[Client] = []
 
     # --- the run
@@ -107,7 +124,7 @@ class Simulation:
         # What is left of dead processes shall not be swept up in between.
         gc.disable()
         try:
-            with adjusted(self._alive.__contains__, self.random):
+            with adjusted(self._alive.__contains__, self.random, self.sockets):
                 self._run()
         finally:
             gc.enable()
@@ -127,8 +144,10 @@ class Simulation:
         for ip in (*self.tracker_ips, *self.node_ips):
             self.start(ip)
         self.clock.run(BOOT_SECONDS)
-        self.clients += [Client(self, n + 1) for n in range(self.plan.clients)]
+        for number, native in enumerate(self.plan.natives, 1):
+            self.clients.append((NativeClient if native else Client)(self, number))
         self.nemesis.begin()
+        self.operator.begin()
         lives = [self._live(client) for client in self.clients]
         until = self.clock.now + LIFE_SECONDS
         while not all(one.called for one in lives) and self.clock.now < until:
@@ -138,97 +157,12 @@ class Simulation:
         for one in lives:
             if not one.called:
                 checkers.broken("every_request_ends", "a client waits for ever")
-            self._result(one)
+            result_of(one)
         self.nemesis.end()
-        self._grow_quiet()
+        grow_quiet(self)
 
     def _live(self, client: Client) -> Deferred[None]:
         return Deferred.fromCoroutine(client.live(self.plan.operations))
-
-    def _result(self, done: Deferred[Any]) -> Any:
-        results: list[Any] = []
-        done.addBoth(results.append)
-        if hasattr(results[0], "raiseException"):
-            results[0].raiseException()
-        return results[0]
-
-    def _grow_quiet(self) -> None:
-        self.note("quiet")
-        if self.nemesis.disks.wiped_at is not None:
-            self._wait_for_operator()
-        self.clock.run(CALM_SECONDS)
-        self._wait_for_queues()
-        if self.plan.faults:
-            checkers.bad_copies_do_not_spread(self)
-            self._scrub()
-            self._wait_for_queues()
-        for rule in checkers.AFTER_QUIET:
-            rule(self)
-        reader = self.clients[0]
-        for number, name in enumerate(sorted(self.truth.keys)):
-            reader.tracker_ip = self.tracker_ips[number % 2]
-            self._read_at_last(reader, name)
-        if self.dead_devices:
-            self.clock.run(checkers.NEWS_SECONDS)
-        self._store_at_last(reader)
-        self.check()
-
-    def _wait_for_queues(self) -> None:
-        for _ in range(ROUNDS):
-            self.nemesis.set_alive()
-            self.server.ahead_seconds += AHEAD_SECONDS
-            self.clock.run(ROUND_SECONDS)
-            self.check()
-            if not checkers.waiting(self):
-                break
-
-    def _scrub(self) -> None:
-        """Somebody asks for a scrub of all that is there."""
-        self.note("scrub")
-        self.server.connection.execute(
-            "UPDATE kobold_scrub SET asked = 1 WHERE devid IN"
-            " (SELECT devid FROM device WHERE status = 'alive')"
-        )
-
-    def _store_at_last(self, client: Client) -> None:
-        """Also now files can be stored: to devices that are not dead."""
-        # Some of its connections may be silent since a power failure.
-        client.speaker.hang_up()
-        storing = Deferred.fromCoroutine(client.store())
-        until = self.clock.now + 60.0
-        while not storing.called and self.clock.step(until):
-            pass
-        if not storing.called:
-            checkers.broken("every_request_ends", "storing at the end")
-        try:
-            self._result(storing)
-        except (NoAnswer, NotSent):
-            checkers.broken("every_request_ends", "no answer at the end")
-
-    def _wait_for_operator(self) -> None:
-        until = self.clock.now + 60.0
-        while not self.dead_devices and self.clock.step(until):
-            pass
-        if not self.dead_devices:
-            checkers.broken("every_request_ends", "declaring a device dead")
-        # A disk that was lost is replaced, and its node started anew, or not.
-        if self.random.random() < 0.5:
-            ip = self.node_ips[self.nemesis.disks.unlucky - 1]
-            self.kill(ip)
-            self.start(ip)
-
-    def _read_at_last(self, client: Client, name: str) -> None:
-        reading = Deferred.fromCoroutine(client.read(name, must=True))
-        until = self.clock.now + 60.0
-        while not reading.called and self.clock.step(until):
-            pass
-        if not reading.called:
-            checkers.broken("every_request_ends", f"reading {name}")
-        try:
-            fid = self._result(reading)
-        except (NoAnswer, NotSent):
-            checkers.broken("every_request_ends", f"{name}: no answer at the end")
-        self.truth.settle(self.truth.key(name), fid)
 
     # --- what processes and faults need
 
@@ -257,10 +191,26 @@ class Simulation:
         self._alive.add(self._pids)
         return self._pids
 
-    def ip_of_device(self, devid: int) -> str:
-        """The host on which a device is."""
-        rows = self.server.rows("SELECT hostid FROM device WHERE devid = ?", devid)
-        return self.node_ips[rows[0][0] - 1]
+    def host_of(self, devid: int) -> int:
+        """The number of a device's host."""
+        return self.node_ips.index(self.ip_of(devid)) + 1
+
+    def ip_of(self, devid: int) -> str:
+        """The address of a device's host; a new disk may have become a new device."""
+        if devid not in self.devices:
+            sql = "SELECT hostid FROM device WHERE devid = ?"
+            self.devices[devid] = self.node_ips[self.server.rows(sql, devid)[0][0] - 1]
+        return self.devices[devid]
+
+    def wanting_hosts(self) -> set[int]:
+        """The hosts that the operator, and their disks, let have files."""
+        rows = self.server.rows("SELECT hostid FROM device WHERE status = 'alive'")
+        return {hostid for (hostid,) in rows}
+
+    def destroyed(self) -> bool:
+        """Whether the simulation destroyed copies, or had them taken for bad ones."""
+        disks = self.nemesis.disks
+        return bool(self.damaged) or disks.wiped_at is not None or disks.misread
 
     def is_damaged(self, devid: int, fid: int) -> bool:
         """Whether the simulation has damaged that copy, or what is read from it."""
@@ -273,9 +223,10 @@ class Simulation:
             return self.clock.now > max(since, ended_at + checkers.NEWS_SECONDS)
         return self.clock.now > since and not self.nemesis.troubled()
 
-    def troubled(self) -> bool:
-        """Whether a store may be refused, or be answered with too few copies."""
-        return self.nemesis.troubled() or self.nemesis.disks.losing()
+    def troubled(self, since: float | None = None) -> bool:
+        """Whether a store may be refused, or be answered with too few copies, that was
+        asked for then (now, unless it is said)."""
+        return self.nemesis.troubled(since) or self.nemesis.disks.losing()
 
     def note(self, text: str) -> None:
         """A line of the trace."""
@@ -318,7 +269,7 @@ class Simulation:
             "kobold_policy": self.plan.policy,
             "kobold_ack_copies": str(self.plan.ack_copies),
             "kobold_scrub_days": "0",  # when it is asked for
-            "kobold_sweep_seen": ",".join(str(n + 1) for n in range(self.plan.hosts)),
+            "kobold_sweep_seen": ",".join(str(n + 1) for n in range(len(self.devices))),
         }
         for name, value in settings.items():
             execute("INSERT INTO server_settings VALUES (?, ?)", (name, value))
@@ -329,13 +280,16 @@ class Simulation:
                 " VALUES (?, 'alive', ?, ?, ?)",
                 (number, HTTP_PORT, f"node{number}", ip),
             )
-            execute(
-                "INSERT INTO device (devid, hostid, status) VALUES (?, ?, 'alive')",
-                (number, number),
-            )
             disk = self.disks[ip] = Disk(self.random, self.clock.seconds)
-            marker = Marker(CLUSTER, f"node{number}", number, f"{number:032x}")
-            disk.put(f"{DOCROOT}/dev{number}/.koboldfs-device", marker.data())
-            disk.make_folders(f"{DOCROOT}/dev{number}/.koboldfs/tmp")
-            memory = f'{{"version": 1, "devices": {{"{number}": "{marker.uuid}"}}}}'
+            own = [devid for devid in self.devices if self.host_of(devid) == number]
+            for devid in own:
+                execute(
+                    "INSERT INTO device (devid, hostid, status) VALUES (?, ?, 'alive')",
+                    (devid, number),
+                )
+                marker = Marker(CLUSTER, f"node{number}", devid, f"{devid:032x}")
+                disk.put(f"{DOCROOT}/dev{devid}/.koboldfs-device", marker.data())
+                disk.make_folders(f"{DOCROOT}/dev{devid}/.koboldfs/tmp")
+            devices = {str(devid): f"{devid:032x}" for devid in own}
+            memory = json.dumps({"version": 1, "devices": devices})
             disk.put(f"{DATA}/node.json", memory.encode())

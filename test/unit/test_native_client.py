@@ -6,6 +6,7 @@ import io
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -266,6 +267,21 @@ class Repeating(ClientCase):
         self.assertIsNone(self.names.data("key"))
         asked = [call for call in self.names.calls if call[0] == "delete"]
         self.assertEqual(len(asked), 2)
+
+    def test_deletion_after_trouble(self) -> None:
+        """So does one that was done by a server that could not say so."""
+        self.names.store("key", b"x")
+        kind, left = type(self.names), [errors.DatabaseAway()]
+        delete = kind.delete
+
+        async def done(*arguments: Any) -> None:
+            await delete(*arguments)
+            if left:
+                raise left.pop()
+
+        self.patch(kind, "delete", done)
+        self.assertIs(self.client.delete("key"), True)
+        self.assertIs(self.client.delete("key"), False)
 
     def test_rename_is_not_repeated(self) -> None:
         """A rename whose answer was lost may have happened: it raises."""

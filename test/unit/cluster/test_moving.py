@@ -173,6 +173,33 @@ class Off(MovingCase):
         self.assertEqual(self.off(located, 10), MOVED)
 
 
+class Stays(MovingCase):
+    """A device that is in state drain for the time of a rebalance."""
+
+    def setUp(self) -> None:
+        """Files want a copy on every host."""
+        super().setUp()
+        self.world.tables.settings["kobold_policy"] = "AllHosts()"
+        self.located = self.world.file(5, [10, 20, 30])
+        self.state(20, "drain")
+        self.state(21, "drain")
+
+    def test_host_keeps_its_copy(self) -> None:
+        """What it has is not too much, although its host wants no files for now."""
+        off = self.moving.off(self.located, 20, [11, 31], stays=True)
+        self.assertEqual(self.run_now(off), KEPT)
+        self.assertEqual(self.on(), (10, 20, 30))
+        self.assertEqual(self.off(self.located, 20, [11, 31]), MOVED)
+        self.assertEqual(self.on(), (10, 30))
+
+    def test_on_the_same_host(self) -> None:
+        """Its files go to another device of its host."""
+        self.state(21, "alive")
+        off = self.moving.off(self.located, 20, [21, 31], stays=True)
+        self.assertEqual(self.run_now(off), MOVED)
+        self.assertEqual(self.on(), (10, 21, 30))
+
+
 class Trim(MovingCase):
     """A file with too many copies."""
 

@@ -65,6 +65,21 @@ class BalanceCase(WorldCase):
 class Runs(BalanceCase):
     """What a policy says."""
 
+    def test_all_hosts(self) -> None:
+        """With a copy on every host there is nothing to move between hosts; unless the
+        devices are to stay in state drain: then their host shall have none."""
+        self.world.tables.settings["kobold_policy"] = "AllHosts()"
+        self.world.look()
+        for fid in range(1, 4):
+            self.world.file(fid, [10, 20, 30])
+        self.start("from_hosts=2")
+        self.turn()
+        self.assertEqual([self.count(one) for one in (10, 20, 30)], [3, 3, 3])
+        self.start("from_hosts=2 leave_in_drain_mode=1")
+        self.turn()
+        self.assertEqual([self.count(one) for one in (10, 20, 30)], [3, 0, 3])
+        self.assertEqual(self.status(20), "drain")
+
     def test_whole_device(self) -> None:
         """All files of a device go to the targets; the device is as before."""
         self.files(7, 10, 20)
