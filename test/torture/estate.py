@@ -9,8 +9,9 @@ from pathlib import Path
 
 from attrs import define, field
 
+from test.functional import cluster
 from test.functional.cluster import DOMAIN, Cluster, Node
-from test.torture.nursery import Born, Nursery, shared
+from test.functional.nursery import Nursery
 
 #: Memory, where there is some: what is tested is ours, not the disk.
 _SHM = Path("/dev/shm")
@@ -24,19 +25,16 @@ def scratch(prefix: str = "koboldfs-torture-") -> Path:
 
 @define(eq=False)
 class QuickNode(Node):
-    """A node that the nursery starts. `points` is a folder of crash points."""
+    """A node that a nursery of choice starts. `points` is a folder of crash points."""
 
     nursery: Nursery | None = None
     points: Path | None = None
-    process: Born | None = None  # type: ignore[assignment]
 
     def start(self) -> None:
         """See `Node.start`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         assert self.nursery is not None
-        argv = self.command()[3:]
-        output = self.folder / "output"
-        self.process = self.nursery.start(argv, self.folder, output, self.points)
+        self.process = self._forked(self.nursery, self.points)
 
 
 @define(eq=False)
@@ -48,7 +46,7 @@ class Estate(Cluster):
     database: str = "postgresql"
     trackers_first: int = 2
     folder: Path = field(factory=scratch)
-    nursery: Nursery = field(factory=shared)
+    nursery: Nursery = field(factory=cluster.nursery)
     #: Whether the processes can be made to die at a point of choice.
     crash_points: bool = False
     devices_each: int = 1
