@@ -28,8 +28,8 @@ from koboldfs.interfaces import IDeviceFolders, ITrackerCall
 
 CLUSTER_ID = "kobold_cluster_id"
 #: How often joining is tried again, and the list of hosts is read again. The first
-#: pause is short, and each that follows twice as long: a tracker that was started at the
-#: same time opens its doors in that moment.
+#: pause is short, and each that follows twice as long: a tracker that was started with
+#: the node opens its doors in that moment.
 FIRST_PAUSE_SECONDS = 0.125
 AGAIN_SECONDS = 2.0
 HOSTS_SECONDS = 10.0

@@ -17,14 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field, frozen
 
 from test.functional import postgresql
-from test.functional.nursery import ROOT, Born, Nursery
+from test.functional.nursery import NONE, ROOT, Born, Nursery
 from test.functional.ports import free_ports
 from test.functional.tracker_line import Refused, TrackerLine
 
@@ -109,7 +109,8 @@ def nursery() -> Nursery:
 @define(eq=False)
 class Node:
     """One process and its folder. It is started as an operator does, or, if `is_quick`,
-    forked by the nursery, which takes a tenth of the time."""
+    forked by the nursery, which takes a tenth of the time; then it may have other
+    `constants` than the product, see there."""
 
     number: int
     folder: Path
@@ -120,6 +121,7 @@ class Node:
     #: What Python runs.
     program: Sequence[str] = TWISTD
     is_quick: bool = False
+    constants: Mapping[str, float] = NONE
     process: subprocess.Popen[bytes] | Born | None = None
     #: The first three numbers of its address; and the address that it tells others,
     #: where that is another one.
@@ -179,7 +181,8 @@ class Node:
 
     def _forked(self, nursery: Nursery, points: Path | None = None) -> Born:
         argv = self.command()[1 + len(self.program) :]
-        return nursery.start(argv, self.folder, self.folder / "output", points)
+        output = self.folder / "output"
+        return nursery.start(argv, self.folder, output, points, self.constants)
 
     @property
     def running(self) -> bool:
@@ -239,7 +242,7 @@ class Cluster:
 
     `database` is ``sqlite`` or ``postgresql`` (a new database on the shared server), or
     a URL. `arguments` are given to every node, on top of those that make the cluster;
-    `is_quick` is how all of them are started, see `Node`.
+    `is_quick` and `constants` are how all of them are started, see `Node`.
     """
 
     size: int = 3
@@ -247,6 +250,7 @@ class Cluster:
     arguments: tuple[str, ...] = ()
     settings: dict[str, str] = field(factory=dict)
     is_quick: bool = True
+    constants: Mapping[str, float] = NONE
     #: What runs on a node of that number in place of twistd.
     programs: dict[int, Sequence[str]] = field(factory=dict)
     folder: Path = field(
@@ -291,7 +295,7 @@ class Cluster:
             arguments.append(f"--join={first.address}:{self.ports.tracker}")
         arguments += self.arguments
         node = Node(number, folder, self.ports, arguments, is_tracker)
-        node.is_quick = self.is_quick
+        node.is_quick, node.constants = self.is_quick, self.constants
         node.program = self.programs.get(number, TWISTD)
         self.nodes.append(node)
         return node

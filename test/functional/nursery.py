@@ -5,13 +5,15 @@
 A service takes a second of work to import what it needs. The nursery imports that once
 and then forks: what comes out is a process of its own, with its own reactor, which is
 killed as any other and ends with the same exit status. It reads one JSON object a line:
-one with ``argv``, ``cwd``, ``output`` and ``points`` starts a process and is answered
-with its pid; one with ``ended``, the pid of a process that has ended, is answered with
-how (as `subprocess.Popen.returncode`). When its input ends, it ends, and the kernel
-kills its children with it.
+what `_become` takes starts a process and is answered with its pid; ``ended``, the pid
+of a process that has ended, is answered with how (as `subprocess.Popen.returncode`).
+When its input ends, it ends, and the kernel kills its children with it.
 
 With ``points``, the name of a folder, the process dies at the crash point that a file
-there names: see `test.torture.crash_points`.
+there names: see `test.torture.crash_points`. With ``constants``, numbers of the product
+have other values in the process: ``MODULE:NAME`` below koboldfs, each one that is
+looked up when it is used. So a test need not wait for what the product does twice a
+minute.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import define, field
@@ -35,6 +39,7 @@ from attrs import define, field
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 _PR_SET_PDEATHSIG = 1
+NONE: Mapping[str, float] = MappingProxyType({})
 #: Imported before the first fork; none of them may install a reactor.
 MODULES = (
     "twisted.scripts.twistd",
@@ -115,7 +120,12 @@ class Nursery:
         )
 
     def start(
-        self, argv: list[str], cwd: Path, output: Path, points: Path | None = None
+        self,
+        argv: list[str],
+        cwd: Path,
+        output: Path,
+        points: Path | None = None,
+        constants: Mapping[str, float] = NONE,
     ) -> Born:
         """A process that does what ``twistd ARGV`` does, in folder `cwd`."""
         wanted = {
@@ -123,6 +133,7 @@ class Nursery:
             "cwd": str(cwd),
             "output": str(output),
             "points": str(points or ""),
+            "constants": dict(constants),
         }
         return Born(self._ask(wanted), self)
 
@@ -189,7 +200,9 @@ def _tell(number: int) -> None:
     sys.stdout.flush()
 
 
-def _become(argv: list[str], cwd: str, output: str, points: str) -> None:
+def _become(
+    argv: list[str], cwd: str, output: str, points: str, constants: dict[str, float]
+) -> None:
     """The child: what `twistd` does, until that ends."""
     os.chdir(cwd)
     null = os.open(os.devnull, os.O_RDONLY)
@@ -204,6 +217,11 @@ def _become(argv: list[str], cwd: str, output: str, points: str) -> None:
         from test.torture import crash_points
 
         crash_points.install(Path(points))
+    for where, value in constants.items():
+        module, _, name = where.partition(":")
+        owner = sys.modules[f"koboldfs.{module}"]
+        assert isinstance(getattr(owner, name), float | int), where
+        setattr(owner, name, value)
     from twisted.scripts.twistd import run
 
     run()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field
 
 from test.functional import cluster
 from test.functional.cluster import DOMAIN, Cluster, Node
-from test.functional.nursery import Nursery
+from test.functional.nursery import NONE, Nursery
 
+#: Numbers of the product that are others in these processes, see the nursery.
+CONSTANTS: Mapping[str, float] = NONE
 #: Memory, where there is some: what is tested is ours, not the disk.
 _SHM = Path("/dev/shm")
 
@@ -54,6 +56,7 @@ class Estate(Cluster):
     #: What is done with a node's folders before it starts for the first time.
     prepare: Callable[[Node], None] = lambda node: None
     arguments: tuple[str, ...] = ("--no-fsync",)
+    constants: Mapping[str, float] = field(factory=lambda: CONSTANTS)
 
     def add_node(self, devices: int = 0) -> Node:
         """See `Cluster.add_node`."""
@@ -78,6 +81,7 @@ class Estate(Cluster):
             network=self.network,
             nursery=self.nursery,
             points=folder / "points" if self.crash_points else None,
+            constants=self.constants,
         )
         self.nodes.append(node)
         self.prepare(node)
