@@ -1,6 +1,11 @@
 """Runs some of the suite with trial, and keeps a journal of it for `test.run`.
 
     python -W error -m test.child JOURNAL FOLDER NAME ...
+    python -W error -m test.child JOURNAL FOLDER --front MODULES
+    python -W error -m test.child JOURNAL FOLDER --back MODULES
+
+The latter take modules from a folder that they share with others (`test.rounds`), from
+its front or its back, until there is none.
 
 The journal has one JSON object a line: ``{"test": id, "event": "begins"}``, later the
 same test with ``passed``, ``failed`` or ``skipped``; the last line says ``done``. A
@@ -19,9 +24,13 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-from twisted.trial import reporter, runner
+from twisted.trial import itrial, reporter, runner, unittest
+
+from test import rounds
 
 #: (category, beginning of the message, why): warnings of other people's code that we
 #: can do nothing about. Keep it short; each goes when its cause does.
@@ -83,6 +92,27 @@ class JournalReporter(reporter.Reporter):
         self.journal.flush()
 
 
+class Taking(runner.TestSuite):  # type: ignore[misc]
+    """Loads a module when its turn comes, and runs it."""
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        super().__init__()
+        self._modules = modules
+
+    def run(self, result: Any, debug: bool = False) -> Any:
+        """All modules that come."""
+        for name in self._modules:
+            suite = runner.TestLoader().loadByNames([name], recurse=True)
+            unittest.decorate(suite, itrial.ITestCase)(result)
+        return result
+
+
+def _suite(names: list[str]) -> Any:
+    if names[0] in ("--front", "--back"):
+        return Taking(rounds.taken(Path(names[1]), names[0] == "--back"))
+    return runner.TestLoader().loadByNames(names, recurse=True)
+
+
 def main(arguments: list[str]) -> int:
     """Run the tests named; returns the exit status."""
     journal, folder, *names = arguments
@@ -92,8 +122,7 @@ def main(arguments: list[str]) -> int:
     faulthandler.register(signal.SIGUSR1)
     for category, message, _why in EXCUSED:
         warnings.filterwarnings("ignore", message=message, category=category)
-    loader = runner.TestLoader()
-    suite = loader.loadByNames(names, recurse=True)
+    suite = _suite(names)
     with open(journal, "a", encoding="utf-8") as stream:
         JournalReporter.journal = stream
         trial = runner.TrialRunner(JournalReporter, workingDirectory=folder)

@@ -3,10 +3,11 @@
     python -W error -m test.run [--coverage] [NAME ...]
 
 A NAME is what trial takes (``test.unit.wire``); without one, everything under ``test``
-runs. The tests run in child processes (`test.child`), each in a process group of its
-own, the functional ones in two beside the others. A child writes down every test that
+runs, in three child processes (`test.child`), each in a process group of its own; they
+take one module after the other (`test.rounds`). A child writes down every test that
 begins and ends, and that journal alone is what gets counted: a test that began and
-never ended has failed, and so has a child that ended badly for no test's sake.
+never ended has failed, and so has a child that ended badly for no test's sake, and a
+module that no child took.
 
 The last line is ``N passed, N failed, N skipped``; the exit status is 0 only if nothing
 failed and something ran.
@@ -28,6 +29,8 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from test import rounds
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The whole run; the suite takes half of it on two cores.
@@ -39,16 +42,8 @@ LAST_WORDS_SECONDS = 2.0
 POLL_SECONDS = 0.1
 SLOWEST_SHOWN = 10
 
-#: What runs beside each other: the functional tests wait mostly for processes that they
-#: started, and those of `FAULTS` for what these make of a fault.
-GROUPS = (
-    ("unit", "contract", "wire", "fuzz", "simulation", "tree"),
-    ("functional",),
-)
-FAULTS = frozenset(
-    f"test_{name}"
-    for name in ("absence", "atomic", "overload", "scrub", "torture", "truth")
-)
+#: What each child that takes modules is told, see `rounds.ORDER`.
+SHARING = ("--front", "--front", "--back")
 
 
 @frozen
@@ -106,7 +101,7 @@ class Journal:
 class Child:
     """A process that runs some of the tests."""
 
-    names: list[str]
+    label: str
     process: subprocess.Popen[bytes]
     journal: Journal
     output: Path
@@ -114,8 +109,7 @@ class Child:
     @property
     def name(self) -> str:
         """For the report."""
-        more = f" and {len(self.names) - 1} more" if len(self.names) > 1 else ""
-        return f"the process that ran {self.names[0]}{more}"
+        return f"the process {self.label}"
 
     def stuck(self) -> str | None:
         """The test that takes too long, if any."""
@@ -156,34 +150,17 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def groups(names: list[str]) -> list[list[str]]:
-    """What each child runs."""
+def shares(names: list[str], modules: Path) -> list[list[str]]:
+    """What each child is told to run; `modules` is the folder that they share."""
     if names:
         return [names]
-    found = []
-    for rooms in GROUPS:
-        there = [
-            room for room in rooms if (ROOT / "test" / room / "__init__.py").exists()
-        ]
-        if there == ["functional"]:
-            found += _halves()
-        elif there:
-            found.append([f"test.{room}" for room in there])
-    return found
-
-
-def _halves() -> list[list[str]]:
-    modules = {one.stem for one in (ROOT / "test" / "functional").glob("test_*.py")}
-    return [
-        [f"test.functional.{module}" for module in sorted(half)]
-        for half in (modules - FAULTS, modules & FAULTS)
-        if half
-    ]
+    rounds.lay_out(rounds.modules(), modules)
+    return [[side, str(modules)] for side in SHARING]
 
 
 def start(names: list[str], scratch: Path, coverage: bool, part: str) -> Child:
     """Begin to run `names` in a process of their own; `part` is which of how many."""
-    label = names[-1].rpartition(".")[2]
+    label = part.partition("/")[0]
     journal = scratch / f"{label}.journal"
     output = scratch / f"{label}.output"
     tool = ["-m", "coverage", "run"] if coverage else []
@@ -203,7 +180,7 @@ def start(names: list[str], scratch: Path, coverage: bool, part: str) -> Child:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return Child(names, process, Journal(journal), output)
+    return Child(part, process, Journal(journal), output)
 
 
 def watch(children: list[Child], began: float) -> None:
@@ -258,18 +235,21 @@ def main(arguments: list[str]) -> int:
     scratch = Path(tempfile.mkdtemp(prefix="koboldfs-test-"))
     began = time.monotonic()
     children: list[Child] = []
+    modules = scratch / "modules"
+    left: list[str] = []
     try:
-        found = groups(options.names)
+        found = shares(options.names, modules)
         for number, names in enumerate(found, 1):
             part = f"{number}/{len(found)}"
             children.append(start(names, scratch, options.coverage, part))
         watch(children, began)
+        left = rounds.left(modules) if modules.exists() else []
     finally:
         for child in children:
             if child.process.poll() is None:
                 os.killpg(child.process.pid, signal.SIGKILL)
         shutil.rmtree(scratch, ignore_errors=True)
-    endings: dict[str, Ending] = {}
+    endings = {name: Ending("failed", 0.0, "nobody ran it") for name in left}
     for child in children:
         endings.update(child.journal.endings)
     return report(endings, time.monotonic() - began)

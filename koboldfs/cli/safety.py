@@ -6,7 +6,6 @@ does not know these commands is said to be one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,8 +73,21 @@ def asked(tracker: TrackerClient, command: str) -> dict[str, str] | None:
         raise
 
 
-def safety(fields: Mapping[str, str]) -> Row:
-    """What a reply to ``cluster_health`` says of the files, for ``--json``."""
+def clock_difference_seconds(now: int | None, began: float, ended: float) -> int | None:
+    """By how much this machine's clock is ahead of the database's, which told `now`
+    after `began` and before `ended`; what may be the way of the question counts as
+    nothing. None if it did not tell."""
+    if not now:
+        return None
+    # The answer may be what another one was told a moment before; and it is rounded.
+    earliest, latest = began - 2, ended + 1
+    nearest = min(max(now, earliest), latest)
+    return round(nearest - now)
+
+
+def safety(fields: Mapping[str, str], began: float, ended: float) -> Row:
+    """What a reply to ``cluster_health`` says of the files, for ``--json``; it was
+    asked for and came at those times, in Unix seconds of this machine."""
     names = (
         "now",
         "short_none",
@@ -85,7 +97,9 @@ def safety(fields: Mapping[str, str]) -> Row:
         "scrub_lost",
     )
     found: Row = {name: number(fields, name) for name in names}
+    apart = clock_difference_seconds(found["now"], began, ended)
     found |= {
+        "clock_difference_seconds": apart,
         "short_capped": fields.get("short_capped") == "1",
         "short_exact_below": number(fields, "short_exact_below"),
         "short_partial": fields.get("short_partial") == "1",
@@ -252,7 +266,7 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             devices,
             work,
             [one["address"] for one in picture["trackers"] if not one["reachable"]],
-            round(time.time()) - now if now else None,
+            told["clock_difference_seconds"],
             told["scrub_lost"] or 0,
             told["lost_after"] or 0,
             output.printable(told["lost_barred"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,12 @@ def gather(context: Context) -> dict[str, Any]:
                 counters = _counters(tracker.lines("stats"))
                 row["reachable"] = True
                 row["uptime_seconds"] = counters.get("uptime")
+                began = time.time()
                 health = safety.asked(tracker, "cluster_health")
+                ended = time.time()
                 if not picture or (health is not None and not healths):
                     # The first that answers; better, the first that tells.
-                    picture = told(tracker, counters, health)
+                    picture = told(tracker, counters, health, (began, ended))
                 if health is not None:
                     healths.append(health)
             except KoboldError as error:
@@ -77,14 +80,18 @@ def gather(context: Context) -> dict[str, Any]:
 
 
 def told(
-    tracker: TrackerClient, counters: dict[str, Any], health: dict[str, str] | None
+    tracker: TrackerClient,
+    counters: dict[str, Any],
+    health: dict[str, str] | None,
+    span: tuple[float, float],
 ) -> dict[str, Any]:
     """What a tracker knows of the cluster, and of how safe it is (None: it does not
-    tell). Raises `Refused`, `TrackersAway`."""
+    tell), which it said within that span of time (Unix seconds). Raises `Refused`,
+    `TrackersAway`."""
     picture = cluster(tracker, counters)
     scrubs = None if health is None else safety.asked(tracker, "scrub_status")
     safety.add_to_devices(picture["devices"], health, scrubs)
-    picture["safety"] = None if health is None else safety.safety(health)
+    picture["safety"] = None if health is None else safety.safety(health, *span)
     return picture
 
 

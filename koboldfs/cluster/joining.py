@@ -20,14 +20,17 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from koboldfs import errors
 from koboldfs.interfaces import IDeviceFolders, ITrackerCall
 
 CLUSTER_ID = "kobold_cluster_id"
-#: How often joining is tried again, and the list of hosts is read again.
+#: How often joining is tried again, and the list of hosts is read again. The first
+#: pause is short, and each that follows twice as long: a tracker that was started with
+#: the node opens its doors in that moment.
+FIRST_PAUSE_SECONDS = 0.125
 AGAIN_SECONDS = 2.0
 HOSTS_SECONDS = 10.0
 #: How many numbers are tried for one new device before giving up this time.
@@ -77,21 +80,28 @@ class Membership(Service):
         self._hosts_due = 0.0
         self._first: list[Deferred[None]] = []
         self._has_tried = False
-        self._loop = LoopingCall(self._turn)
-        self._loop.clock = clock
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+        self._next: IDelayedCall | None = None
 
     def startService(self) -> None:
         """Begin to try."""
         super().startService()
-        Deferred.fromCoroutine(self._turn_now())
+        self._begin_turn()
 
-    async def _turn_now(self) -> None:
+    def _begin_turn(self) -> None:
+        self._next = None
+        Deferred.fromCoroutine(self._turn_and_wait())
+
+    async def _turn_and_wait(self) -> None:
         await self._turn()
         self._has_tried = True
-        for waiter in self._first:
+        waiting, self._first = self._first, []
+        for waiter in waiting:
             waiter.callback(None)
         if self.running:
-            self._loop.start(AGAIN_SECONDS, now=False)
+            pause = AGAIN_SECONDS if self.joined else self._pause_seconds
+            self._pause_seconds = min(2 * self._pause_seconds, AGAIN_SECONDS)
+            self._next = self._clock.callLater(pause, self._begin_turn)
 
     async def tried(self) -> None:
         """Fires when joining has been tried once, whatever came of it."""
@@ -103,8 +113,9 @@ class Membership(Service):
     def stopService(self) -> None:
         """Stop trying."""
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
 
     async def address(self, name: str) -> tuple[str, int] | None:
         """The (ip, port) of a host of the cluster, or None if there is none so named.

@@ -196,6 +196,21 @@ READER = Purpose("REPEATABLE READ")
 ONLOOKER = Purpose("REPEATABLE READ", True, None)
 
 
+class _Connection(pymysql.connections.Connection):  # type: ignore[misc]
+    """One whose TLS, if the URL says nothing of it, shares its context with others:
+    PyMySQL would read all of the system's certificates, which takes 50 ms and of which
+    it then uses none, for every connection."""
+
+    _shared_context: Any = None
+
+    def _create_ssl_ctx(self, options: Any) -> Any:
+        if options:
+            return super()._create_ssl_ctx(options)
+        if _Connection._shared_context is None:
+            _Connection._shared_context = super()._create_ssl_ctx(options)
+        return _Connection._shared_context
+
+
 class Link:
     """An open connection in autocommit mode."""
 
@@ -203,7 +218,7 @@ class Link:
         self, options: MysqlOptions, host: tuple[str, int], purpose: Purpose
     ) -> None:
         """Connect; raises what PyMySQL raises, and `DatabaseAway` for a standby."""
-        self._connection: Any = pymysql.connect(
+        self._connection: Any = _Connection(
             host=host[0],
             port=host[1],
             user=options.user,

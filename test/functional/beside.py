@@ -50,6 +50,7 @@ class BesideCluster(Cluster):
             arguments.append(f"--join={join}")
         is_tracker = number == 1
         node = Node(number, folder, self.ports, arguments, is_tracker, not is_tracker)
+        node.is_quick = True
         self.nodes.append(node)
         return node
 

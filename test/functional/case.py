@@ -19,6 +19,8 @@ class FunctionalCase(SynchronousTestCase):
     """A test that may start clusters. They block, so nothing here needs a reactor."""
 
     database = "sqlite"
+    #: How nodes are started, see `Node`.
+    is_quick = True
 
     def setUp(self) -> None:
         """No cluster yet."""
@@ -26,7 +28,7 @@ class FunctionalCase(SynchronousTestCase):
 
     def cluster(self, size: int = 3, *arguments: str, **settings: str) -> Cluster:
         """Start a cluster on this class's database; it is stopped with the test."""
-        cluster = Cluster(size, self.database, arguments, settings)
+        cluster = Cluster(size, self.database, arguments, settings, self.is_quick)
         self.clusters.append(cluster)
         self.addCleanup(cluster.stop)
         return cluster.start()

@@ -8,6 +8,7 @@ process and ends by its pid, at the latest in `Cluster.stop`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -16,17 +17,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field, frozen
 
 from test.functional import postgresql
+from test.functional.nursery import NONE, ROOT, Born, Nursery
 from test.functional.ports import free_ports
 from test.functional.tracker_line import Refused, TrackerLine
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: From the first start to a cluster that can store; about 3 s on an idle machine.
 READY_SECONDS = 60.0
@@ -94,9 +94,23 @@ def environment() -> dict[str, str]:
     return {**ours, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+_nurseries: list[Nursery] = []
+
+
+def nursery() -> Nursery:
+    """One that all clusters of this process use."""
+    if not _nurseries:
+        made = Nursery(environment())
+        atexit.register(made.close)
+        _nurseries.append(made)
+    return _nurseries[0]
+
+
 @define(eq=False)
 class Node:
-    """One process and its folder."""
+    """One process and its folder. It is started as an operator does, or, if `is_quick`,
+    forked by the nursery, which takes a tenth of the time; then it may have other
+    `constants` than the product, see there."""
 
     number: int
     folder: Path
@@ -106,7 +120,9 @@ class Node:
     is_storage: bool = True
     #: What Python runs.
     program: Sequence[str] = TWISTD
-    process: subprocess.Popen[bytes] | None = None
+    is_quick: bool = False
+    constants: Mapping[str, float] = NONE
+    process: subprocess.Popen[bytes] | Born | None = None
     #: The first three numbers of its address; and the address that it tells others,
     #: where that is another one.
     network: str = "127.0.0"
@@ -150,6 +166,9 @@ class Node:
     def start(self) -> None:
         """Start the process, in its folder; it is not waited for."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.is_quick and self.program == TWISTD:
+            self.process = self._forked(nursery())
+            return
         with (self.folder / "output").open("ab") as output:
             self.process = subprocess.Popen(
                 self.command(),
@@ -159,6 +178,11 @@ class Node:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
+
+    def _forked(self, nursery: Nursery, points: Path | None = None) -> Born:
+        argv = self.command()[1 + len(self.program) :]
+        output = self.folder / "output"
+        return nursery.start(argv, self.folder, output, points, self.constants)
 
     @property
     def running(self) -> bool:
@@ -217,13 +241,16 @@ class Cluster:
     """Some nodes on one database.
 
     `database` is ``sqlite`` or ``postgresql`` (a new database on the shared server), or
-    a URL. `arguments` are given to every node, on top of those that make the cluster.
+    a URL. `arguments` are given to every node, on top of those that make the cluster;
+    `is_quick` and `constants` are how all of them are started, see `Node`.
     """
 
     size: int = 3
     database: str = "sqlite"
     arguments: tuple[str, ...] = ()
     settings: dict[str, str] = field(factory=dict)
+    is_quick: bool = True
+    constants: Mapping[str, float] = NONE
     #: What runs on a node of that number in place of twistd.
     programs: dict[int, Sequence[str]] = field(factory=dict)
     folder: Path = field(
@@ -268,6 +295,7 @@ class Cluster:
             arguments.append(f"--join={first.address}:{self.ports.tracker}")
         arguments += self.arguments
         node = Node(number, folder, self.ports, arguments, is_tracker)
+        node.is_quick, node.constants = self.is_quick, self.constants
         node.program = self.programs.get(number, TWISTD)
         self.nodes.append(node)
         return node

@@ -276,6 +276,7 @@ class MariaSession(Session):
             database=parts.path.lstrip("/"),
             autocommit=True,
             charset="latin1",
+            ssl_disabled=True,
             init_command=f"set innodb_lock_wait_timeout = {WAIT_SECONDS}",
         )
         # A byte is a character; what MySQL calls latin1 Python has no name for.

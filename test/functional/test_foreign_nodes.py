@@ -46,6 +46,7 @@ class ForeignCase(FunctionalCase):
             1, cluster.folder / "node1", cluster.ports, arguments, is_storage=False
         )
         cluster.nodes.append(node)
+        node.is_quick = True
         node.start()
 
         def answers() -> bool:

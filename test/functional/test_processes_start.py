@@ -160,6 +160,8 @@ class Background(FunctionalCase):
 class UnixSockets(FunctionalCase):
     """A door need not be TCP."""
 
+    is_quick = False
+
     def test_shared(self) -> None:
         """The tracker's door is a socket in the file system, and two serve it."""
         cluster = self.cluster(1, "--processes=2")

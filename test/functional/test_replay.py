@@ -64,6 +64,7 @@ class Stage:
             self.cluster.nodes.append(Node(number, home, ports, arguments, False))
         self.cluster.nodes.append(tracker)
         for node in self.cluster.nodes:
+            node.is_quick = True
             node.start()
         self.tracker = tracker
         wait_until(self._connected, SECONDS, "the tracker is there")

@@ -7,23 +7,9 @@ import inspect
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from test.simulation import checkers, seeds
+from test.simulation import checkers
+from test.simulation.mutants import MOST_SEEDS, found_by, order
 from test.simulation.mutations import MUTATIONS, Mutation
-
-#: In so many seeds a mutation must be found.
-MOST_SEEDS = 800
-
-
-def found_by(mutation: Mutation) -> tuple[int, str]:
-    """The first seed in which one of its rules is broken, and that rule; 0 if none."""
-    with mutation.applied():
-        pass
-    for seed in range(1, MOST_SEEDS + 1):
-        with mutation.applied():
-            outcome = seeds.run(seed)
-        if outcome.rule in mutation.rules:
-            return seed, outcome.rule
-    return 0, ""
 
 
 class Mutants(SynchronousTestCase):
@@ -32,7 +18,7 @@ class Mutants(SynchronousTestCase):
 
 def _mutant(number: int, mutation: Mutation) -> None:
     def test(self: Mutants) -> None:
-        seed, rule = found_by(mutation)
+        seed, rule = found_by(mutation, order(mutation))
         self.flushLoggedErrors()
         self.assertTrue(seed, f"not found in {MOST_SEEDS} seeds: {mutation.name}")
         self.assertIn(rule, mutation.rules)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import define, field
 
+from test.functional import cluster
 from test.functional.cluster import DOMAIN, Cluster, Node
-from test.torture.nursery import Born, Nursery, shared
+from test.functional.nursery import NONE, Nursery
 
+#: Numbers of the product that are others in these processes, see the nursery.
+CONSTANTS: Mapping[str, float] = NONE
 #: Memory, where there is some: what is tested is ours, not the disk.
 _SHM = Path("/dev/shm")
 
@@ -24,19 +27,16 @@ def scratch(prefix: str = "koboldfs-torture-") -> Path:
 
 @define(eq=False)
 class QuickNode(Node):
-    """A node that the nursery starts. `points` is a folder of crash points."""
+    """A node that a nursery of choice starts. `points` is a folder of crash points."""
 
     nursery: Nursery | None = None
     points: Path | None = None
-    process: Born | None = None  # type: ignore[assignment]
 
     def start(self) -> None:
         """See `Node.start`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         assert self.nursery is not None
-        argv = self.command()[3:]
-        output = self.folder / "output"
-        self.process = self.nursery.start(argv, self.folder, output, self.points)
+        self.process = self._forked(self.nursery, self.points)
 
 
 @define(eq=False)
@@ -48,7 +48,7 @@ class Estate(Cluster):
     database: str = "postgresql"
     trackers_first: int = 2
     folder: Path = field(factory=scratch)
-    nursery: Nursery = field(factory=shared)
+    nursery: Nursery = field(factory=cluster.nursery)
     #: Whether the processes can be made to die at a point of choice.
     crash_points: bool = False
     devices_each: int = 1
@@ -56,6 +56,7 @@ class Estate(Cluster):
     #: What is done with a node's folders before it starts for the first time.
     prepare: Callable[[Node], None] = lambda node: None
     arguments: tuple[str, ...] = ("--no-fsync",)
+    constants: Mapping[str, float] = field(factory=lambda: CONSTANTS)
 
     def add_node(self, devices: int = 0) -> Node:
         """See `Cluster.add_node`."""
@@ -80,6 +81,7 @@ class Estate(Cluster):
             network=self.network,
             nursery=self.nursery,
             points=folder / "points" if self.crash_points else None,
+            constants=self.constants,
         )
         self.nodes.append(node)
         self.prepare(node)

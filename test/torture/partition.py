@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from test.functional.cluster import Node
+from test.functional.cluster import Node, environment
+from test.functional.nursery import Nursery
 from test.functional.proxy import PASS, RESET, SILENT, SLOW, Proxy
 from test.torture.audit import audit
 from test.torture.disks import device_of, goes_on, load_on, wait_state
 from test.torture.estate import Estate
-from test.torture.nursery import Nursery
 from test.torture.scenario import Outcome, Scenario, Skipped, wanted
 
 #: How long a host is away, and the load before and after.
@@ -146,7 +146,7 @@ def behind_cable() -> Iterator[tuple[Estate, Cable]]:
 
     def prepare(node: Node) -> None:
         if node.number == estate.size:
-            nurseries.append(Nursery("ip", "netns", "exec", cable.name))
+            nurseries.append(Nursery(environment(), "ip", "netns", "exec", cable.name))
             node.nursery = nurseries[0]  # type: ignore[attr-defined]
 
     estate = Estate(prepare=prepare)

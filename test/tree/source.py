@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from attrs import frozen
@@ -26,7 +26,11 @@ class Module:
     path: Path
     name: str
     text: str
-    tree: ast.Module
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """Its statements; parsing takes far longer than reading."""
+        return ast.parse(self.text)
 
     def functions(self) -> Iterator[Function]:
         """All functions and methods, nested ones too."""
@@ -54,7 +58,7 @@ def modules(folder: str) -> tuple[Module, ...]:
         parts = relative.with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text("utf-8")
-        found.append(Module(relative, name, text, ast.parse(text)))
+        found.append(Module(relative, name, text))
     return tuple(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from test import rounds
 from test.tree.source import ROOT
 
 #: A small suite with known outcomes takes a second.
@@ -94,3 +96,75 @@ class Summary(SynchronousTestCase):
         """A run without any test has failed."""
         line, status = self.run_suite("pass")
         self.assertEqual((line, status), ("0 passed, 1 failed, 0 skipped", 1))
+
+
+class Rounds(SynchronousTestCase):
+    """Several processes run every module once."""
+
+    def setUp(self) -> None:
+        """A folder for what is shared."""
+        self.folder = Path(tempfile.mkdtemp(prefix="koboldfs-rounds-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.shared = self.folder / "modules"
+
+    def test_all_modules(self) -> None:
+        """Whatever has tests has its turn; the first ones are not like the last."""
+        found = rounds.modules()
+        tests = [
+            ".".join([*Path(folder).relative_to(ROOT).parts, name.removesuffix(".py")])
+            for folder, _, names in os.walk(ROOT / "test")
+            for name in names
+            if name.startswith("test_") and name.endswith(".py")
+        ]
+        self.assertEqual(sorted(found), sorted(tests))
+        self.assertIn(".functional.", found[0])
+        self.assertIn(".simulation.", found[-1])
+
+    def test_each_is_taken_once(self) -> None:
+        """From both ends; what nobody took is told."""
+        rounds.lay_out(["a", "b", "c", "d", "e"], self.shared)
+        front = rounds.taken(self.shared, False)
+        back = rounds.taken(self.shared, True)
+        other = rounds.taken(self.shared, False)
+        self.assertEqual([next(front), next(back), next(other)], ["a", "e", "b"])
+        self.assertEqual(rounds.left(self.shared), ["c", "d"])
+        self.assertEqual([*back, *front, *other], ["d", "c"])
+        self.assertEqual(rounds.left(self.shared), [])
+
+    def test_child(self) -> None:
+        """A child runs all that it takes, also after what cannot be imported."""
+        head = "from twisted.trial.unittest import *\nclass C(SynchronousTestCase):\n"
+        for name, body in (("a", "pass"), ("b", "self.fail()"), ("d", "pass")):
+            text = f"{head}    def test_{name}(self): {body}\n"
+            (self.folder / f"sample_{name}.py").write_text(text)
+        names = [f"sample_{name}" for name in "abcd"]
+        rounds.lay_out(names, self.shared)
+        journal = self.folder / "journal"
+        folder = str(self.folder / "trial")
+        ended = subprocess.run(
+            [sys.executable, "-m", "test.child", str(journal), folder]
+            + ["--back", str(self.shared)],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(self.folder)]),
+            },
+            capture_output=True,
+            timeout=LIMIT_SECONDS,
+        )
+        self.assertEqual(ended.returncode, 1)
+        entries = [json.loads(line) for line in journal.read_text().splitlines()]
+        self.assertEqual(
+            [
+                (entry["test"].rpartition(".")[2], entry["event"])
+                for entry in entries
+                if entry["event"] != "begins"
+            ],
+            [
+                ("test_d", "passed"),
+                ("sample_c", "failed"),
+                ("test_b", "failed"),
+                ("test_a", "passed"),
+                ("", "done"),
+            ],
+        )

@@ -164,6 +164,25 @@ class StatusTests(SafetyCase):
         self.assertEqual((job["running"], job["done"], job["rate"]), (2, 10, 4.0))
         self.assertIn("127.0.0.1:1", found["advice"][0])
 
+    def test_clocks(self) -> None:
+        """What lies between question and answer is no difference of clocks, however
+        long that was, and whatever was asked afterwards."""
+        difference = safety.clock_difference_seconds
+        for now, expected in (
+            (98, 0),
+            (100, 0),
+            (130, 0),
+            (131, 0),
+            (90, 8),
+            (141, -10),
+        ):
+            self.assertEqual(difference(now, 100.0, 130.0), expected, now)
+        self.assertIsNone(difference(None, 100.0, 130.0))
+        self.told(GOOD.replace("{now}", str(int(time.time()) - 60)), get_devices=DEVICE)
+        found = self.json("status")
+        self.assertIn("s apart: set them", found["advice"][0])
+        self.assertIn(found["safety"]["clock_difference_seconds"], (57, 58, 59))
+
     def test_mogilefs(self) -> None:
         """A tracker that does not know the command is said not to tell."""
         self.tracker(**CLUSTER)

@@ -349,6 +349,19 @@ class Service(JoinCase):
         self.assertTrue(self.membership.joined)
         self.assertEqual(self.served(), (8,))
 
+    def test_pauses(self) -> None:
+        """It does not let a tracker wait that opens its doors in a moment, nor bother
+        one for ever."""
+        self.tracker.away = True
+        self.start()
+        began, times = self.clock.seconds(), [0.0]
+        for _ in range(72):
+            self.tracker.calls.clear()
+            self.clock.advance(0.125)
+            if self.tracker.calls:
+                times.append(self.clock.seconds() - began)
+        self.assertEqual(times, [0.0, 0.125, 0.375, 0.875, 1.875, 3.875, 5.875, 7.875])
+
     def test_away_midway(self) -> None:
         """A tracker that goes away between two steps leaves nothing twice."""
         self.tracker.failing["create_device"] = [errors.WorldError("away")]

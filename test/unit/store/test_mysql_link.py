@@ -104,6 +104,25 @@ class Translation(SynchronousTestCase):
             self.assertIsNone(translate(other))
 
 
+class Contexts(SynchronousTestCase):
+    """TLS."""
+
+    def test_shared(self) -> None:
+        """Without options there is one context for all; with options each has its
+        own, as a certificate may have been replaced."""
+        plain = [self.connection() for _ in range(2)]
+        self.assertIs(plain[0].ctx, plain[1].ctx)
+        self.assertFalse(plain[0]._ssl_required)
+        checked = [self.connection(ssl_verify_cert=True) for _ in range(2)]
+        self.assertIsNot(checked[0].ctx, checked[1].ctx)
+        self.assertIsNot(checked[0].ctx, plain[0].ctx)
+        self.assertTrue(checked[0]._ssl_required)
+
+    def connection(self, **options: Any) -> Any:
+        """One that is not opened."""
+        return mysql_link._Connection(defer_connect=True, **options)
+
+
 class Connecting(SynchronousTestCase):
     """Several hosts."""
 
