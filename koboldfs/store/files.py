@@ -18,7 +18,7 @@ from koboldfs.store import transactions_uploads as uploads
 from koboldfs.store.batch import Kind
 from koboldfs.store.database import Database
 from koboldfs.store.schema import file, refuse_unfit, refuse_unfit_text
-from koboldfs.store.steps import Mode
+from koboldfs.store.steps import Mode, Steps
 from koboldfs.store.transactions_files import Name
 from koboldfs.store.transactions_uploads import Opening
 
@@ -40,7 +40,7 @@ class Files:
         )
         opening: Kind[Opening, int] = Kind(
             "open_upload",
-            steps(uploads.open_uploads),
+            self._draw,
             Mode.SINGLE,
             repeatable=True,
         )
@@ -155,7 +155,18 @@ class Files:
             return fail(refusal)
         if opening.fid is None:
             return self._open.ask(opening)
-        return self._database.write_once("open_upload", uploads.open_upload_as, opening)
+        steps, floor = uploads.open_upload_as, self._database.floor
+        return self._database.write_once("open_upload", steps, opening, floor)
+
+    def _draw(self, wanted: Sequence[Opening]) -> Steps[list[int]]:
+        """New fids, above all that lie on a disk as far as is known. A sequence only
+        goes on: should it have gone back when somebody draws again, it is an old one.
+        In other engines a number that was never committed is drawn again."""
+        database = self._database
+        fids = yield from uploads.open_uploads(database.sql, wanted, database.floor)
+        if database.sql.tongue.name == "postgresql":
+            database.raise_floor(max(fids))
+        return fids
 
     def close_upload(self, closing: Closing) -> Deferred[str]:
         """See `IFiles.close_upload`."""

@@ -17,6 +17,7 @@ from koboldfs.store.steps import Steps, quiet
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -79,6 +80,10 @@ class MariaScrubs(MariaCase, ScrubsContract):
 
 class MariaHealth(MariaCase, HealthContract):
     """`IHealth`."""
+
+
+class MariaNumbers(MariaCase, NumbersContract):
+    """`INumbers`."""
 
 
 class MariaOwn(MariaCase, ServerContract):

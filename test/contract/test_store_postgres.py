@@ -16,6 +16,7 @@ from koboldfs.store.postgres_link import PLANNING
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -72,6 +73,10 @@ class PostgresScrubs(PostgresCase, ScrubsContract):
 
 class PostgresHealth(PostgresCase, HealthContract):
     """`IHealth`."""
+
+
+class PostgresNumbers(PostgresCase, NumbersContract):
+    """`INumbers`."""
 
 
 class PostgresOwn(PostgresCase, ServerContract):

@@ -17,6 +17,7 @@ from koboldfs.store.sqlite import BUSY_SECONDS
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -94,6 +95,10 @@ class SqliteScrubs(SqliteCase, ScrubsContract):
 
 class SqliteHealth(SqliteCase, HealthContract):
     """`IHealth`."""
+
+
+class SqliteNumbers(SqliteCase, NumbersContract):
+    """`INumbers`."""
 
 
 class SqliteFile(SqliteCase):
