@@ -27,6 +27,7 @@ from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
@@ -258,7 +259,11 @@ class Installation:
         namespace = Namespace(files, store.queues, nodes, live, random)
         admin = Admin(topology, live)
         await self._make_domains(admin, live)
+        numbering = Numbering(store.numbers, nodes, live, reactor)
+        live.observe(numbering.notice)
         await live.survey()
+        # Before anybody can be given a fid.
+        await numbering.check()
         self._tell_changes(store, live)
         me, leads = config.host_name, self._siblings.leads
         checks = Checks(topology, store.tasks, live, me, plans=leads)
@@ -279,6 +284,7 @@ class Installation:
             self._count_requests().total,
             self._siblings,
             overview,
+            numbering,
         )
         by_hand = ByHand(namespace, store.tasks, store.queues)
         services = Services(
@@ -292,6 +298,7 @@ class Installation:
             reactor,
             overview,
             FileReports(namespace, nodes, reactor),
+            numbering,
         )
         commands = Commands(services)
         calls = LocalCalls(commands)

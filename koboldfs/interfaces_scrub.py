@@ -35,6 +35,10 @@ class IScrubNodes(Interface):
         """The files on a device's disk in the first folder, from `folder` on, that has
         any, in that one those above `after`; None from nodes that cannot tell."""
 
+    def highest_fid(place: Place, below: int) -> Awaitable[int]:
+        """The highest fid below `below` of a file on a device's disk; 0 if there is
+        none, or from nodes that cannot tell."""
+
 
 class IScrubs(Interface):
     """Where the scrubs of devices stand, in the database, and what they find.

@@ -108,6 +108,14 @@ def safety(fields: Mapping[str, str]) -> Row:
             for index in range(1, min(number(fields, "unsynced") or 0, 1000) + 1)
             if f"unsynced_{index}" in fields
         ],
+        "forgotten_fids": [
+            {"first": number(row, "first"), "last": number(row, "last")}
+            for row in rows_of(fields, "forgotten", "forgotten")
+        ],
+        "unbelieved_fids": [
+            {"devid": number(row, "devid"), "fid": number(row, "fid")}
+            for row in rows_of(fields, "unbelieved", "unbelieved")
+        ],
     }
     return found
 
@@ -256,6 +264,8 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             told["scrub_lost"] or 0,
             told["lost_after"] or 0,
             output.printable(told["lost_barred"]),
+            [(one["first"], one["last"]) for one in told["forgotten_fids"]],
+            [(f"dev{one['devid']}", one["fid"]) for one in told["unbelieved_fids"]],
         )
     )
 

@@ -125,6 +125,18 @@ class ScrubCalls:
             raise NodeFault(f"{channel.peer}: a list that goes back")
         return found
 
+    async def highest_fid(self, place: Place, below: int) -> int:
+        """See `IScrubNodes`."""
+        channel = self._channels.of(place.host)
+        if channel is None:
+            return 0
+        arguments = {"devid": place.devid, "below": below}
+        fields = await channel.call("highest", arguments, LIST_TIMEOUT_SECONDS)
+        try:
+            return _number(fields.get("fid", ""), max(0, below - 1))
+        except ValueError as error:
+            raise NodeFault(f"{channel.peer}: not the highest fid") from error
+
 
 def _goes_back(found: Listing, folder: int, after: int) -> bool:
     """Whether to go on with what it says would never come to an end."""

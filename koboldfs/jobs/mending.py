@@ -17,8 +17,9 @@ nothing is moved that reads well then: a fault of the memory or of the way is no
 copy.
 
 A file that no row knows is old when it is taken for an orphan: nobody is still at work
-on it. One whose number the database never gave out is left alone: that is an old state
-of the database, and the file may be all that is left of what came after it.
+on it. One whose number the database never gave out, or has forgotten, is left alone:
+that is an old state of the database, and the file may be all that is left of what came
+after it.
 """
 
 from __future__ import annotations
@@ -336,21 +337,20 @@ class Mending:
 
     async def clear(self, devid: int, strays: Strays, sofar: Counts) -> Counts:
         """Deal with files on a device's disk that no row knows there."""
-        beyond = [fid for fid, _ in strays.found if fid > strays.highest_fid]
-        if beyond:
+        left = strays.left_alone()
+        if left:
             self.log.critical(
-                "device {devid} has files whose numbers the database never gave out"
-                " (fid {first} and {more} more up to {last}, the highest is {highest}):"
-                " is this an old state of the database? They are left alone.",
+                "device {devid} has files whose numbers the database does not know to"
+                " have given out (fid {first} and {more} more up to {last}): it is an"
+                " old state of the database. They are left alone.",
                 devid=devid,
-                first=beyond[0],
-                more=len(beyond) - 1,
-                last=beyond[-1],
-                highest=strays.highest_fid,
+                first=left[0],
+                more=len(left) - 1,
+                last=left[-1],
             )
-        done = Counts(orphans=len(beyond))
+        done = Counts(orphans=len(left))
         for fid, _ in strays.found:
-            if fid <= strays.highest_fid:
+            if fid not in left:
                 done = done.plus(await self._clear(devid, fid, sofar.plus(done)))
         return done
 

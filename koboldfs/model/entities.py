@@ -321,7 +321,8 @@ class DeviceReport:
 
     `failing`: why its node does not trust the disk any more (empty: it does).
     `latency_seconds`: the longest that anything lately took on it, or takes.
-    `quarantined`: files in its quarantine.
+    `quarantined`: files in its quarantine. `highest_fid`: of the files on it, as far as
+    its node tells (0: it does not).
     """
 
     devid: int
@@ -332,6 +333,7 @@ class DeviceReport:
     failing: str = ""
     latency_seconds: float | None = None
     quarantined: int = 0
+    highest_fid: int = 0
 
 
 @frozen

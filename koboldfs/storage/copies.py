@@ -121,6 +121,7 @@ class Copies:
     def _stored(self, stored: Stored, target: Target) -> Stored:
         if target.kind == "copy":
             self.checksums.learn(target.devid, target.fid, stored)
+            self.folders.stored(target.devid, target.fid)
         return stored
 
     def _not_stored(self, failure: Failure, device: Device) -> Failure:

@@ -31,6 +31,7 @@ from zope.interface import implementer
 
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
+from koboldfs.model.numbering import HIGHEST_LISTED
 from koboldfs.storage.disk import (
     FOREIGN,
     MARKER_NAME,
@@ -70,7 +71,9 @@ class Device:
     writes. `distrusted` stays until the process ends: a flush failed, and nobody knows
     what else the disk has dropped, or it could not read several files. `unwritable`:
     why its tests have failed for some time. `utilization` in percent. `quarantined`:
-    files in its quarantine, when that was last looked at.
+    files in its quarantine, when that was last looked at. `highest_fid`: of the files
+    on it; `listed_fid` when they were last listed, `stored_fid` of those that were
+    stored since.
     """
 
     devid: int
@@ -81,6 +84,9 @@ class Device:
     unwritable: str = ""
     failed_tests: int = 0
     quarantined: int = 0
+    listed_fid: int = 0
+    stored_fid: int = 0
+    searched_at: float | None = None
     #: Files that the disk failed to read, see `UNREADABLE_FILES`.
     unread: set[str] = field(factory=set)
     marker: Marker | None = None
@@ -98,6 +104,11 @@ class Device:
     def failing(self) -> str:
         """Why an operator should look at the disk; empty when there is no reason."""
         return self.distrusted or self.unwritable
+
+    @property
+    def highest_fid(self) -> int:
+        """The highest fid of a file on it; 0 if none is known."""
+        return max(self.listed_fid, self.stored_fid)
 
     @property
     def observed(self) -> str:
@@ -324,6 +335,12 @@ class DeviceFolders:
         if len(device.unread) >= UNREADABLE_FILES:
             count, said = len(device.unread), error.strerror
             self.distrust(device, f"{count} files could not be read ({said})")
+
+    def stored(self, devid: int, fid: int) -> None:
+        """A copy was stored."""
+        device = self._devices.get(devid)
+        if device is not None and device.stored_fid < fid <= HIGHEST_LISTED:
+            device.stored_fid = fid
 
     def hear_distrust(self, devid: int, reason: str) -> None:
         """Another process of this node found the device's disk unreliable."""

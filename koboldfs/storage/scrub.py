@@ -37,6 +37,7 @@ from koboldfs.storage.copies import Copies
 from koboldfs.storage.devices import Device
 from koboldfs.storage.digests import ReadFailed, digest_file
 from koboldfs.storage.disk import QUARANTINE_FOLDER, FileStat, IDisk, fault
+from koboldfs.storage.numbers import highest_fid
 from koboldfs.wire.http import copy_target
 
 _T = TypeVar("_T")
@@ -110,6 +111,13 @@ class Scrubbing:
         device = self._copies.folders.reading(devid)
         disk = self._copies.disk
         return await self._run(device, list_folder, disk, device.path, folder, after)
+
+    async def highest_fid(self, devid: int, below: int) -> int:
+        """The highest fid of a file on the device that is below `below`; 0 if there is
+        none."""
+        device = self._copies.folders.reading(devid)
+        disk, high = self._copies.disk, below - 1
+        return await self._run(device, highest_fid, disk, device.path, 0, high)
 
     async def _run(
         self,

@@ -37,6 +37,7 @@ from koboldfs.storage.disk import (
     fault,
 )
 from koboldfs.storage.lanes import ILanes
+from koboldfs.storage.numbers import SEARCH_SECONDS, look_for_highest
 from koboldfs.storage.temporary import TemporaryFile, temporary_name
 
 #: How often every device is looked at (seconds): the longest that a disk which was
@@ -146,6 +147,9 @@ class Watch:
             trouble, marker, folder, space, busy = await self._lanes.run(
                 device.devid, "check", self._inspect, device
             )
+            if not trouble and device.trouble:
+                # Before anybody stores here: whoever gives out numbers must know.
+                await self._list(device)
         finally:
             device.checking_since = None
         self._settle(device, trouble, marker, folder, space, busy)
@@ -159,10 +163,30 @@ class Watch:
             device.quarantined = await self._lanes.run(
                 device.devid, "check", count_quarantined, self._disk, device
             )
+            await self._list(device)
             if device.observed == "writeable":
                 await self._lanes.run(
                     device.devid, "check", write_usage, self._disk, device
                 )
+
+    async def _list(self, device: Device) -> None:
+        """Find out which is the highest fid on the device."""
+        now = self._clock.seconds()
+        last, came = device.searched_at, bool(device.trouble)
+        anew = came or last is None or now - last >= SEARCH_SECONDS
+        if anew:
+            device.searched_at = now
+        # What is stored meanwhile may be found, or not.
+        device.listed_fid, device.stored_fid = device.highest_fid, 0
+        device.listed_fid = await self._lanes.run(
+            device.devid,
+            "check",
+            look_for_highest,
+            self._disk,
+            device,
+            device.listed_fid,
+            anew,
+        )
 
     def _settle(
         self,

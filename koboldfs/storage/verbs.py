@@ -62,6 +62,7 @@ class Verbs:
             "digests": self._digests,
             "setaside": self._set_aside,
             "list": self._list,
+            "highest": self._highest,
         }
 
     async def _hello(self, request: Request) -> dict[str, Any]:
@@ -93,6 +94,8 @@ class Verbs:
                 fields[f"dev{number}_failing"] = device.failing
             if device.quarantined:
                 fields[f"dev{number}_quarantined"] = device.quarantined
+            if device.highest_fid:
+                fields[f"dev{number}_highest"] = device.highest_fid
         return fields
 
     async def _stat(self, request: Request) -> dict[str, Any]:
@@ -172,6 +175,10 @@ class Verbs:
         elif found.following is not None:
             fields["following"] = found.following
         return fields
+
+    async def _highest(self, request: Request) -> dict[str, Any]:
+        below = _number(request, "below", 0, MAX_FID)
+        return {"fid": await self._scrubbing.highest_fid(_devid(request), below)}
 
 
 def _devid(request: Request) -> int:

@@ -32,6 +32,7 @@ from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
@@ -405,6 +406,9 @@ class City:
             self.clock,
         )
         self.live.observe(self.overview.notice)
+        self.numbering = Numbering(
+            self.tasks.numbers, self.nodes, self.live, self.clock
+        )
         self.services = Services(
             self.namespace,
             self.admin,
@@ -416,6 +420,7 @@ class City:
             self.clock,
             self.overview,
             FileReports(self.namespace, self.nodes, self.clock),
+            self.numbering,
         )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []

@@ -7,6 +7,7 @@ are dead, whatever coroutines are left of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,6 +27,7 @@ from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
 from koboldfs.config import JOBS
@@ -120,13 +122,16 @@ class TrackerProcess(Process):
         live = self.live = LiveView(
             store.topology, nodes, reactor, min_free_mb=MIN_FREE_MB
         )
-        await self._first_look(live)
+        await self._patiently(live.refresh)
         live.startService()
         self.namespace = namespace = Namespace(
             store.files, store.queues, nodes, live, random
         )
         admin = Admin(store.topology, live)
+        numbering = Numbering(store.numbers, nodes, live, reactor)
+        live.observe(numbering.notice)
         await live.survey()
+        await self._patiently(numbering.check)
         checks = Checks(store.topology, store.tasks, live, self.name)
         balance = Rebalancing(store.topology, store.tasks, live, random, self.name)
         scrubbing = Scrubbing(store.scrubs, live)
@@ -145,6 +150,7 @@ class TrackerProcess(Process):
             lambda: 0,
             Siblings(),
             overview,
+            numbering,
         )
         for name, driver in jobs.drivers.items():
             driver._idle_seconds = IDLE_SECONDS.get(name, OTHER_IDLE_SECONDS)
@@ -160,6 +166,7 @@ class TrackerProcess(Process):
             reactor,
             overview,
             FileReports(namespace, nodes, reactor),
+            numbering,
         )
         commands = Commands(services)
         text = TrackerFactory(
@@ -175,11 +182,11 @@ class TrackerProcess(Process):
         jobs.start(frozenset(JOBS))
         self.ready = True
 
-    async def _first_look(self, live: LiveView) -> None:
+    async def _patiently(self, look: Callable[[], Any]) -> None:
         """In the product the process ends, and is started again by its supervisor."""
         while True:
             try:
-                await live.refresh()
+                await look()
                 return
             except KoboldError:
                 pause: Deferred[None] = Deferred()
