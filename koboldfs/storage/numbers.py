@@ -74,8 +74,7 @@ def look_for_highest(disk: IDisk, device: Device, known: int, anew: bool) -> int
     one, should that file be gone. Blocks. What the disk says against it is for others
     to find: then `known` is the answer."""
     try:
-        if known and anew and not _is_file(disk, device.path, known):
-            known = 0
-        return highest_fid(disk, device.path, known)
+        gone = known and anew and not _is_file(disk, device.path, known)
+        return highest_fid(disk, device.path, 0 if gone else known)
     except (OSError, DiskFault):
         return known
