@@ -21,7 +21,7 @@ def highest_drawn(sql: Statements) -> Steps[int]:
     """The highest fid that was ever drawn, or that any table knows."""
     rows = (yield sql.highest_fids()).rows
     if sql.tongue.name != "mysql":
-        rows += (yield sql.last_drawn()).rows
+        rows = rows + (yield sql.last_drawn()).rows
     return max(value or 0 for row in rows for value in row)
 
 
@@ -49,10 +49,10 @@ def forgotten(sql: Statements) -> Steps[tuple[FidRange, ...]]:
 
 
 def lift(sql: Statements, fid: int, first: int | None = None) -> Steps[FidRange | None]:
-    """See to it that every fid drawn from now on is above `fid`, which is on a disk.
+    """See to it that every fid drawn from now on is above `fid`, which was given out.
 
-    Returns what is passed over by that, from `first` on if that is lower, and notes it;
-    None if so many were drawn anyway.
+    Returns what is passed over by that, and notes it; None if so many were drawn
+    anyway. `first` is one that was just drawn and is not: others may have been since.
     """
     if sql.tongue.name == "postgresql":
         yield quiet(sql.lock_draws())
@@ -60,16 +60,27 @@ def lift(sql: Statements, fid: int, first: int | None = None) -> Steps[FidRange 
     if sql.tongue.name == "mysql" and first is None and highest < fid:
         # What was drawn but is not in use any more, only the next draw shows.
         highest = max(highest, (yield from _next_drawn(sql)) - 1)
-    if highest >= fid:
+    if highest < fid:
+        if sql.tongue.name == "postgresql":
+            yield quiet(sql.draw_above(fid=fid))
+        else:
+            yield from _raise_counter(sql, fid)
+    if first is not None:
+        if (yield from _highest_known(sql)) >= fid:
+            return None  # not the database is old, but what it draws from
+        highest = first - 1
+    elif highest >= fid:
         return None
-    if sql.tongue.name == "postgresql":
-        yield quiet(sql.draw_above(fid=fid))
-    else:
-        yield from _raise_counter(sql, fid)
-    new = FidRange(min(first or highest + 1, highest + 1), fid)
+    new = FidRange(highest + 1, fid)
     text = ranges_text((*(yield from forgotten(sql)), new))
     yield from set_setting(sql, FORGOTTEN_SETTING, text)
     return new
+
+
+def _highest_known(sql: Statements) -> Steps[int]:
+    """The highest fid that any table knows, without uploads."""
+    ((live, _, on, deleted),) = (yield sql.highest_fids()).rows
+    return max(value or 0 for value in (live, on, deleted))
 
 
 def _next_drawn(sql: Statements) -> Steps[int]:
