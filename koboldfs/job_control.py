@@ -94,7 +94,7 @@ class JobControl:
         replicate = ReplicateWorker(queues, copies, moving, random, locks)
         live.observe(replicate.notice)
         sweep = Sweep(topology, files, queues, copies, live, random, clock)
-        expire = alone(locks, UPLOADS_LOCK, expiry(queues))
+        expire = alone(locks, UPLOADS_LOCK, expiry(queues, live))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
         walk = AbsenceWalk(topology, tasks, queues, copies, live)
         room = RoomRecorder(topology, live, clock, time.time)

@@ -69,7 +69,7 @@ class Numbering:
             self.log.critical(
                 "the database is an older one than the disks: fids {ranges} were given"
                 " out and it does not know them; they are not given out again, and the"
-                " scrub leaves files of these numbers alone (see doc/reliability)",
+                " scrub leaves files of these numbers alone (see doc/old-database)",
                 ranges=text,
             )
 

@@ -144,13 +144,13 @@ def _numbers(it: Situation) -> Iterator[str]:
         yield (
             f"the database is older than the disks: fids {ranges} were given out, and"
             " it does not know them. Their bytes are left alone, and the numbers are"
-            " not given out again; what to do: `An old database` in doc/reliability"
+            " not given out again; doc/old-database says what to do"
         )
     for device, fid in it.unbelieved:
         yield (
             f"{device} has a file of the fid {fid}, far above all that the database"
-            " ever gave out: remove it there if it is none of yours; if it is, see `An"
-            " old database` in doc/reliability"
+            " ever gave out: remove it there if it is none of yours; if it is, see"
+            " doc/old-database"
         )
 
 
