@@ -76,6 +76,9 @@ REPAIR_SECONDS = 60
 ORPHAN_SECONDS = 6 * 3600
 #: Files that are looked at, or mended, at once.
 INSPECTED_AT_ONCE, MENDED_AT_ONCE = 32, 8
+#: So many of the files that were found lost are named in one line of the log; all are
+#: in the log of fsck, and in ``koboldfs scrub lost``.
+MOST_LOST_NAMED = 5
 #: These alone say nothing about bytes.
 _HARMLESS = {rules.POVI, rules.BCNT, rules.REPL, rules.NSUM}
 
@@ -108,6 +111,8 @@ class Mending:
         self._tasks = tasks
         self._copies = copies
         self._nodes = nodes
+        #: What was found lost and not logged yet, a few words each.
+        self._lost: list[str] = []
 
     async def examine(
         self, devid: int, suspects: Sequence[Located], sofar: Counts
@@ -115,14 +120,29 @@ class Mending:
         """Look at all copies of files whose copy on the device is not known to be
         good, and do what is to be done."""
         done = Counts()
-        for start in range(0, len(suspects), INSPECTED_AT_ONCE):
-            some = suspects[start : start + INSPECTED_AT_ONCE]
-            here = [one for one in await self._anew(some) if devid in one.devids]
-            checks = await self._inspector.inspect(here)
-            pairs = list(zip(here, checks, strict=True))
-            await self._record_sound(pairs)
-            done = done.plus(await self._judge_all(devid, pairs, sofar.plus(done)))
+        try:
+            for start in range(0, len(suspects), INSPECTED_AT_ONCE):
+                some = suspects[start : start + INSPECTED_AT_ONCE]
+                here = [one for one in await self._anew(some) if devid in one.devids]
+                checks = await self._inspector.inspect(here)
+                pairs = list(zip(here, checks, strict=True))
+                await self._record_sound(pairs)
+                done = done.plus(await self._judge_all(devid, pairs, sofar.plus(done)))
+        finally:
+            self._tell_lost()
         return done
+
+    def _tell_lost(self) -> None:
+        """One line for all of a page: there may be very many."""
+        lost, self._lost = self._lost, []
+        if lost:
+            more = len(lost) - MOST_LOST_NAMED
+            self.log.critical(
+                "{count} files are LOST, none of their copies is good: {files}{more}",
+                count=len(lost),
+                files="; ".join(lost[:MOST_LOST_NAMED]),
+                more=f"; and {more} more" if more > 0 else "",
+            )
 
     async def _judge_all(
         self, devid: int, pairs: Sequence[tuple[Located, Checked]], sofar: Counts
@@ -287,11 +307,7 @@ class Mending:
             if again.retry_seconds is None and not _is_lost(again):
                 return _moved(moved, await self._replace(located, again))
         if await self._scrubs.note_lost([file.fid]):
-            self.log.critical(
-                "fid {fid} is LOST: none of its copies is good: {events}",
-                fid=file.fid,
-                events=_words(checked.events),
-            )
+            self._lost.append(f"fid {file.fid} ({_words(checked.events)})")
             # Rows stay: they say where the copies were, and what may be put back.
             told = evolve(checked, change=None, replicate=False, retry_seconds=None)
             await self._scrubs.record([told], REPAIR_SECONDS)
