@@ -27,9 +27,11 @@ class IScrubNodes(Interface):
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> Awaitable[str]:
         """Have a copy moved into its device's quarantine, unless it reads as `unless`
-        or is younger. Returns a word of `model.scrub`; `FOREIGN` from who has none."""
+        or is younger; `beyond`: also if that is full, within reason. Returns a
+        word of `model.scrub`; `FOREIGN` from who has none."""
 
     def list_fids(place: Place, folder: int, after: int) -> Awaitable[Listing | None]:
         """The files on a device's disk in the first folder, from `folder` on, that has

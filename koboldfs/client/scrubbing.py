@@ -90,6 +90,7 @@ class ScrubCalls:
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> str:
         """See `IScrubNodes`."""
         channel = self._channels.of(place.host)
@@ -104,6 +105,8 @@ class ScrubCalls:
             arguments["unless"] = unless
         if older_seconds:
             arguments["older"] = older_seconds
+        if beyond:
+            arguments["beyond"] = 1
         fields = await channel.call("setaside", arguments, SET_ASIDE_TIMEOUT_SECONDS)
         word = fields.get("result", "")
         if word not in SET_ASIDE_WORDS:

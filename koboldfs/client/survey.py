@@ -115,6 +115,7 @@ def _report_of_ours(fields: Mapping[str, str], prefix: str, devid: int) -> Devic
         float(latency) if told else None,
         kib(fields.get(f"{prefix}quarantined", "")) or 0,
         highest if highest is not None and highest <= HIGHEST_LISTED else 0,
+        fields.get(f"{prefix}full") == "1",
     )
 
 

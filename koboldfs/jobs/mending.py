@@ -222,20 +222,35 @@ class Mending:
             counts = counts.plus(Counts(mended=await self._mend(fid)))
         return counts
 
-    async def _set_aside(self, devid: int, located: Located) -> str:
-        """A word of `model.scrub`; empty if the node could not do it."""
+    async def _set_aside(
+        self, devid: int, located: Located, *, beyond: bool = False
+    ) -> str:
+        """A word of `model.scrub`; empty if the node could not do it. `beyond`: its row
+        stays, so that it would be served where it is."""
         known = await self._copies.known_checksum(located)
-        return await self._move(devid, located.file.fid, BAD_COPY, known)
+        fid = located.file.fid
+        return await self._move(devid, fid, BAD_COPY, known, beyond=beyond)
 
     async def _move(
-        self, devid: int, fid: int, reason: str, unless: Checksum | None, older: int = 0
+        self,
+        devid: int,
+        fid: int,
+        reason: str,
+        unless: Checksum | None,
+        older: int = 0,
+        beyond: bool = False,
     ) -> str:
         place = self._copies.live.view.place(devid)
         if place is None:
             return ""
         try:
             word = await self._nodes.set_aside(
-                place, fid, reason, unless=unless, older_seconds=older
+                place,
+                fid,
+                reason,
+                unless=unless,
+                older_seconds=older,
+                beyond=beyond,
             )
         except NodeFault as error:
             self.log.warn(
@@ -297,7 +312,7 @@ class Mending:
         known, many = located.checksum is not None, sofar.lost >= MOST_LOST_MOVED
         if known and not many and not await self._is_contradicted(located):
             for devid in sorted(located.devids):
-                word = await self._set_aside(devid, located)
+                word = await self._set_aside(devid, located, beyond=True)
                 if word == GOOD:
                     return Counts()
                 moved += word == MOVED
@@ -336,7 +351,7 @@ class Mending:
             return Counts()
         word = ""
         if sofar.bad < MOST_LOST_MOVED:
-            word = await self._set_aside(devid, located)
+            word = await self._set_aside(devid, located, beyond=True)
         if word == GOOD:
             return Counts()
         if word in (MOVED, MISSING):

@@ -22,6 +22,9 @@ SET_ASIDE_WORDS = (MOVED, MISSING, GOOD, YOUNG, FULL)
 #: Files in the quarantine of a device: beyond that nothing more is put there, because
 #: then nobody looks after it, and the disk shall not fill with what is of no use.
 MOST_QUARANTINED = 10_000
+#: What must not be served, and is not replaced by a good copy, takes no more room there
+#: than where it lay: of such files there may be so many.
+MOST_QUARANTINED_BEYOND = 10 * MOST_QUARANTINED
 #: Why a file is there; part of its name.
 BAD_COPY, ORPHAN = "bad", "orphan"
 

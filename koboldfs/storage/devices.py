@@ -60,6 +60,8 @@ UNREADABLE_FILES = 3
 BROKEN_ERRNOS = frozenset(
     {errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}
 )
+#: What it says when there is no room, or no inode, or no more of either for us.
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
 
 
@@ -70,10 +72,10 @@ class Device:
     `trouble` says why it cannot be read now (empty: it can); `refusal` why it takes no
     writes. `distrusted` stays until the process ends: a flush failed, and nobody knows
     what else the disk has dropped, or it could not read several files. `unwritable`:
-    why its tests have failed for some time. `utilization` in percent. `quarantined`:
-    files in its quarantine, when that was last looked at. `highest_fid`: of the files
-    on it; `listed_fid` when they were last listed, `stored_fid` of those that were
-    stored since.
+    why its tests have failed for some time. `full`: it takes no writes for want of
+    room, and gives room back. `utilization` in percent. `quarantined`: files in its
+    quarantine, when that was last looked at. `highest_fid`: of the files on it;
+    `listed_fid` when they were last listed, `stored_fid` of those stored since.
     """
 
     devid: int
@@ -82,6 +84,7 @@ class Device:
     refusal: str = "not tested yet"
     distrusted: str = ""
     unwritable: str = ""
+    full: bool = False
     failed_tests: int = 0
     quarantined: int = 0
     listed_fid: int = 0
@@ -315,6 +318,14 @@ class DeviceFolders:
             raise ReadOnly(f"dev{devid} takes no writes: {reason}")
         return device
 
+    def removing(self, devid: int) -> Device:
+        """The device, if files can be removed from it, or moved on it, now: one that is
+        full must not keep what it has for that. Raises as `writing` does."""
+        device = self.reading(devid)
+        if device.full and not device.distrusted:
+            return device
+        return self.writing(devid)
+
     def distrust(self, device: Device, reason: str) -> None:
         """Take no more writes for it until somebody has looked at the disk and
         started this program anew."""
@@ -425,6 +436,7 @@ class DeviceFolders:
             self._announce(device, trouble)
         if trouble and not device.trouble:
             device.refusal, device.tested_at = "not tested yet", None
+            device.full = False
         device.trouble, device.marker = trouble, marker
         if folder is not None and not trouble:
             device.identity = (folder.device, folder.inode)

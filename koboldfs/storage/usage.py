@@ -26,7 +26,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import KoboldError
-from koboldfs.storage.devices import BROKEN_ERRNOS, Device, DeviceFolders
+from koboldfs.storage.devices import (
+    BROKEN_ERRNOS,
+    FULL_ERRNOS,
+    Device,
+    DeviceFolders,
+)
 from koboldfs.storage.disk import (
     QUARANTINE_FOLDER,
     TEMPORARY_FOLDER,
@@ -223,12 +228,13 @@ class Watch:
             return
         device.testing_since = now
         try:
-            reason, broken = await self._lanes.run(
+            reason, broken, full = await self._lanes.run(
                 device.devid, "write", try_writing, self._disk, device, self._fsync
             )
         finally:
             device.testing_since = None
         self._refuse(device, reason)
+        device.full = full
         device.failed_tests = device.failed_tests + 1 if broken else 0
         lasting = device.failed_tests >= FAILED_TESTS
         device.unwritable = reason if lasting else ""
@@ -303,9 +309,9 @@ def count_quarantined(disk: IDisk, device: Device) -> int:
         return 0  # there is none, or the disk does not say; others find that out
 
 
-def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:
+def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool, bool]:
     """Write, flush and remove a small file; why that failed, or the empty text, and
-    whether the disk said that it is broken. Blocks."""
+    whether the disk said that it is broken, or that it is full. Blocks."""
     temporary = TemporaryFile(disk, device.path)
     try:
         temporary.open()
@@ -313,13 +319,13 @@ def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:
         if fsync:
             disk.sync([temporary.fd])
     except OSError as error:
-        broken = error.errno in BROKEN_ERRNOS
-        return str(fault(error, "a test write failed")), broken
+        broken, full = error.errno in BROKEN_ERRNOS, error.errno in FULL_ERRNOS
+        return str(fault(error, "a test write failed")), broken, full
     except KoboldError as error:
-        return error.message, False
+        return error.message, False, False
     finally:
         temporary.discard()
-    return "", False
+    return "", False, False
 
 
 def _diskstats_row(device: int) -> list[str] | None:

@@ -22,14 +22,15 @@ holds up nobody:
                                                       _kib_used _utilization (percent)
                                                       _latency (seconds) [_failing]
                                                       [_quarantined] (files)
-                                                      [_highest] (fid)
+                                                      [_full] (1) [_highest] (fid)
     stat    devid fid                                 size [checksum]  (-1: not there)
     stats   devid fids                                sizes checksums
     digest  devid fid type                            checksum | missing=1
     pull    devid fid size host fromdevid [checksum]  checksum
     delete  devid fid                                 (none; not there is fine)
     digests devid fids type                           checksums
-    setaside  devid fid reason [unless] [older]       result
+    setaside  devid fid reason [unless] [older] [beyond]
+                                                      result
     list    devid folder after                        folder fids [more | following]
     highest devid below                               fid
 
@@ -40,6 +41,7 @@ the first on as fit a request (one at least): so many ``checksums`` come back,
 ``missing`` or ``unreadable`` in the place of what is not there or fails. ``setaside``
 moves a copy into the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless
 it reads as the checksum ``unless`` or came there less than ``older`` seconds ago;
+``beyond`` has it moved when the quarantine is full, too, up to ten times as many.
 ``result`` is ``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives
 the ``fids`` of the first ``folder`` (a number of seven digits, 0012345 is
 ``0/012/345``) from the given one on that has any, in it those above ``after``; there

@@ -57,6 +57,7 @@ class MemoryScrubNodes:
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> str:
         """See `IScrubNodes`."""
         await self._enter(

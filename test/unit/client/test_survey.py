@@ -66,7 +66,8 @@ class UsageTests(SynchronousTestCase):
         told |= {"dev1_quarantined": "7", "dev1_highest": "9999999999"}
         wanted = DeviceReport(1, "readable", failing="a flush?failed")
         wanted = evolve(wanted, latency_seconds=2.5, quarantined=7)
-        wanted = evolve(wanted, highest_fid=9_999_999_999)
+        told |= {"dev1_full": "1"}
+        wanted = evolve(wanted, highest_fid=9_999_999_999, full=True)
         self.assertEqual(reports_of_ours(told, [1]), {1: wanted})
         odd = fields | {"dev1_latency": "-1", "dev1_failing": "x" * 1000}
         odd |= {"dev1_quarantined": "-7", "dev1_highest": "10000000000"}

@@ -282,6 +282,26 @@ class Lost(ScrubCase):
         self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
         self.assertEqual(self.world.store.scrubs.lost, {})
 
+    def test_quarantine_full(self) -> None:
+        """Nobody is sent to copies that are all known to be bad."""
+        asked: list[object] = []
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def full(*args: object, **options: object) -> str:
+            asked.append(options.get("beyond"))
+            if not options.get("beyond"):
+                return FULL
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: full(*a, **o))
+        self.file(5)
+        for devid in (10, 20, 30):
+            self.damage(devid, 5)
+        self.scrub(10)
+        self.assertEqual(self.found(10), {"bad": 3, "lost": 1})
+        self.assertEqual(nodes.devices_with(5), set())
+        self.assertEqual(asked, [True] * 3)
+
     def test_many_are_logged_together(self) -> None:
         """One line tells of all, with some examples."""
         lines: list[str] = []

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from koboldfs.model.fid import relative_path
 from koboldfs.model.numbering import HIGHEST_LISTED
 from koboldfs.storage import usage
-from koboldfs.storage.disk import QUARANTINE_FOLDER, TEMPORARY_FOLDER
+from koboldfs.storage.disk import QUARANTINE_FOLDER, TEMPORARY_FOLDER, ReadOnly
 from koboldfs.storage.numbers import SEARCH_SECONDS, look_for_highest
 from koboldfs.storage.usage import (
     CHECK_DEADLINE_SECONDS,
@@ -63,6 +63,30 @@ class Writing(SynchronousTestCase):
                 node.watch.look()
                 self.assertEqual(device.observed, "writeable")
                 self.assertEqual(node.files(), {})
+
+    def test_full(self) -> None:
+        """A full device takes no writes, and gives room back all the same; one that is
+        broken gives none."""
+        for number, full in ((errno.ENOSPC, True), (errno.EDQUOT, True), (5, False)):
+            node = FakeNode(disk=FaultyDisk)
+            (device,) = node.folders.devices()
+            node.disk.arm(1, number, only=("write",), lasting=True)
+            node.clock.advance(TEST_SECONDS)
+            node.watch.look()
+            self.assertEqual((device.observed, device.full), ("readable", full))
+            with self.assertRaises(ReadOnly):
+                node.folders.writing(1)
+            if full:
+                self.assertIs(node.folders.removing(1), device)
+            else:
+                self.assertRaises(ReadOnly, node.folders.removing, 1)
+            node.disk.disarm()
+            node.clock.advance(TEST_SECONDS)
+            node.watch.look()
+            self.assertEqual((device.observed, device.full), ("writeable", False))
+            device.full = True
+            node.folders.distrust(device, "a flush failed")
+            self.assertRaises(ReadOnly, node.folders.removing, 1)
 
     def test_lasting(self) -> None:
         """A disk that says again and again that it is broken is failing, until it is

@@ -63,6 +63,10 @@ class Verbs(SideCase):
         fields = self.verb("usage").fields
         self.assertEqual(fields["dev1_quarantined"], "2")
         self.assertEqual(fields["dev1_highest"], "77")
+        device.full, device.refusal, device.distrusted = True, "no room", ""
+        self.assertEqual(self.verb("usage").fields["dev1_full"], "1")
+        self.assertIsNone(self.verb("delete devid=1&fid=7").code)
+        self.assertEqual(self.node.files(), {})
 
     def test_highest(self) -> None:
         """The highest fid below a limit; a limit must be said."""
