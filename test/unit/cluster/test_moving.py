@@ -70,12 +70,12 @@ class Off(MovingCase):
         self.assertEqual(self.on(), (10, 20))
 
     def test_enough_without(self) -> None:
-        """Nothing is copied when the others are enough; one of them is read first."""
+        """Nothing is copied when the others are enough; they are read first."""
         located = self.world.file(5, [10, 20, 30])
         self.assertEqual(self.off(located, 20), MOVED)
         self.assertEqual(self.on(), (10, 30))
         self.assertEqual(self.world.asked("copy"), [])
-        self.assertEqual(len(self.world.asked("digest")), 1)
+        self.assertEqual(len(self.world.asked("digest")), 2)
 
     def test_nowhere_to_go(self) -> None:
         """Without room elsewhere the copy stays."""
@@ -170,6 +170,8 @@ class Off(MovingCase):
         self.assertEqual(self.off(located, 10), KEPT)
         self.assertEqual(self.on(), (10, 20, 30))
         self.world.nodes.put(self.world.place(30), 5, b"the bytes")
+        self.assertEqual(self.off(located, 10), KEPT)
+        self.world.nodes.put(self.world.place(20), 5, b"the bytes")
         self.assertEqual(self.off(located, 10), MOVED)
 
 

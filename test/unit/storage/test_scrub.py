@@ -213,7 +213,7 @@ class ScrubVerbs(SideCase):
         disk, path = self.disk, f"{self.root}/{relative_path(7)}"
         found = evolve(disk.stat(path), inode=12345)
         device = self.node.folders.devices()[0]
-        word = self.scrubbing._move(device, path, "bad-7", found)
+        word = self.scrubbing._move(device, path, "bad-7", found, 9)
         self.assertEqual(word, YOUNG)
         self.assertEqual(self.kept(), {})
 
