@@ -396,19 +396,13 @@ class City:
         self.checks = Checks(database, self.tasks, self.live, "vm")
         self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
         self.scrubbing = Scrubbing(self.tasks.scrubs, self.live)
+        tasks, copies = self.tasks, self.namespace.copies
         self.overview = Overview(
-            self.tasks,
-            database,
-            self.tasks,
-            self.tasks,
-            self.tasks,
-            self.namespace.copies,
-            self.clock,
+            tasks, database, tasks, tasks, tasks, copies, self.clock
         )
         self.live.observe(self.overview.notice)
-        self.numbering = Numbering(
-            self.tasks.numbers, self.nodes, self.live, self.clock
-        )
+        numbers = self.tasks.numbers
+        self.numbering = Numbering(numbers, self.nodes, self.live, self.clock)
         self.services = Services(
             self.namespace,
             self.admin,
