@@ -27,6 +27,7 @@ from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.joining import CLUSTER_ID, Identity, Membership
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
@@ -256,7 +257,11 @@ class Installation:
         live.startService()
         self._stops.append(_stopper(live))
         await self._make_domains(Admin(topology, live), live)
+        numbering = Numbering(store.numbers, nodes, live, reactor)
+        live.observe(numbering.notice)
         await live.survey()
+        # Before anybody can be given a fid.
+        await numbering.check()
         self._tell_changes(store, live)
         services, jobs = tracker_parts(
             store,
@@ -267,6 +272,7 @@ class Installation:
             config.host_name,
             self._count_requests().total,
             self._siblings,
+            numbering,
         )
         commands = Commands(services)
         calls = LocalCalls(commands)
@@ -355,6 +361,7 @@ def tracker_parts(
     name: str,
     requests: Callable[[], int],
     siblings: Siblings,
+    numbering: Numbering,
 ) -> tuple[Services, JobControl]:
     """What a tracker consists of, between its database and its doors: city hall and the
     jobs, which are not started. `live` has looked at the cluster; `name` is the
@@ -387,6 +394,7 @@ def tracker_parts(
         requests,
         siblings,
         overview,
+        numbering,
     )
     services = Services(
         namespace,
@@ -399,6 +407,7 @@ def tracker_parts(
         clock,
         overview,
         FileReports(namespace, nodes, clock),
+        numbering,
     )
     return services, jobs
 

@@ -27,13 +27,19 @@ class IScrubNodes(Interface):
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> Awaitable[str]:
         """Have a copy moved into its device's quarantine, unless it reads as `unless`
-        or is younger. Returns a word of `model.scrub`; `FOREIGN` from who has none."""
+        or is younger; `beyond`: also if that is full, within reason. Returns a
+        word of `model.scrub`; `FOREIGN` from who has none."""
 
     def list_fids(place: Place, folder: int, after: int) -> Awaitable[Listing | None]:
         """The files on a device's disk in the first folder, from `folder` on, that has
         any, in that one those above `after`; None from nodes that cannot tell."""
+
+    def highest_fid(place: Place, below: int) -> Awaitable[int]:
+        """The highest fid below `below` of a file on a device's disk; 0 if there is
+        none, or from nodes that cannot tell."""
 
 
 class IScrubs(Interface):

@@ -16,6 +16,7 @@ from koboldfs.cluster.copies import Copies
 from koboldfs.cluster.live import LiveView
 from koboldfs.cluster.moving import Moving
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
@@ -82,6 +83,7 @@ class JobControl:
         requests: Callable[[], int],
         siblings: Siblings,
         overview: Overview,
+        numbering: Numbering,
     ) -> None:
         self._siblings = siblings
         self._queues = queues = store.queues
@@ -92,13 +94,14 @@ class JobControl:
         replicate = ReplicateWorker(queues, copies, moving, random, locks)
         live.observe(replicate.notice)
         sweep = Sweep(topology, files, queues, copies, live, random, clock)
-        expire = alone(locks, UPLOADS_LOCK, expiry(queues))
+        expire = alone(locks, UPLOADS_LOCK, expiry(queues, live))
         reap = alone(locks, REAPER_LOCK, Reaper(queues, live, clock))
         walk = AbsenceWalk(topology, tasks, queues, copies, live)
         room = RoomRecorder(topology, live, clock, time.time)
         absence = Absence(topology, tasks, live, clock)
         census = CensusTaker(topology, files, store.health, copies, overview, clock)
         failing = FailingDevices(topology, live)
+        monitor = in_turn(failing, absence, room, numbering)
         workers: list[tuple[Any, float]] = [
             (replicate, 0.25),
             (DeleteWorker(queues, nodes, live, locks), 0.5),
@@ -107,7 +110,7 @@ class JobControl:
             (PeriodicWorker("expire", expire), EXPIRE_SECONDS),
             (PeriodicWorker("reap", in_turn(reap, walk)), REAP_SECONDS),
             (PeriodicWorker("sweep", sweep), 1.0),
-            (PeriodicWorker("monitor", in_turn(failing, absence, room)), 1.0),
+            (PeriodicWorker("monitor", monitor), 1.0),
             (PeriodicWorker("census", census), UNIT_EVERY_SECONDS),
         ]
         attention = Attention(BACKGROUND_SHARE)

@@ -86,6 +86,10 @@ def fsck_start(context: Context, /, wait: bool, **scope: Any) -> None:
     """
     if not wait:
         ask(context, "fsck_start", **_scope(**scope))
+        context.say(
+            "the check has begun; `koboldfs fsck status` shows how far it is, `koboldfs"
+            " fsck wait` waits for its end"
+        )
         return
     with context.tracker() as tracker:
         tracker.ask("fsck_start", _scope(**scope))

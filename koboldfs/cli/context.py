@@ -72,6 +72,11 @@ class Context:
         seconds = self.timeout_seconds or tracker_client.REQUEST_SECONDS
         return tracker_client.TrackerClient(trackers or self.trackers, seconds)
 
+    def say(self, text: str) -> None:
+        """Tell people what was done; programs that asked for JSON are not told."""
+        if not self.json:
+            click.echo(text)
+
 
 pass_context = click.make_pass_decorator(Context, ensure=True)
 

@@ -122,6 +122,14 @@ def safety(fields: Mapping[str, str], began: float, ended: float) -> Row:
             for index in range(1, min(number(fields, "unsynced") or 0, 1000) + 1)
             if f"unsynced_{index}" in fields
         ],
+        "forgotten_fids": [
+            {"first": number(row, "first"), "last": number(row, "last")}
+            for row in rows_of(fields, "forgotten", "forgotten")
+        ],
+        "unbelieved_fids": [
+            {"devid": number(row, "devid"), "fid": number(row, "fid")}
+            for row in rows_of(fields, "unbelieved", "unbelieved")
+        ],
     }
     return found
 
@@ -270,6 +278,8 @@ def advised(picture: Mapping[str, Any]) -> list[str]:
             told["scrub_lost"] or 0,
             told["lost_after"] or 0,
             output.printable(told["lost_barred"]),
+            [(one["first"], one["last"]) for one in told["forgotten_fids"]],
+            [(f"dev{one['devid']}", one["fid"]) for one in told["unbelieved_fids"]],
         )
     )
 
@@ -303,16 +313,22 @@ def show_files(told: Row) -> None:
     """The table of what is known of all files."""
     rows: list[tuple[str, str]] = []
     census, now = told["census"], told["now"] or 0
-    if census is None:
+    if census is None or (not census["files"] and told["highest_fid"]):
+        # The walk of the first start was over before there was a file.
         rows.append(("files", "not counted yet"))
     else:
         ago = span(max(0, now - (census["ended"] or now)))
         size = output.size_text(census["bytes"] or 0)
-        rows.append(("files", f"{census['files']:,} with {size}, as of {ago} ago"))
-        rows.append(("all copies", f"{census['whole']:,} then"))
+        newer = ""
+        if (told["highest_fid"] or 0) > (census["fid"] or 0):
+            newer = "; newer ones are not in it"
+        files = f"{census['files']:,} with {size}, counted {ago} ago{newer}"
+        rows.append(("files", files))
+        whole = f"{census['whole']:,} then, by what is recorded"
+        rows.append(("as many copies as wanted", whole))
     for name, key, copies in (
-        ("fewer than all", "short_fewer", 2),
-        ("one copy", "short_one", 1),
+        ("fewer, but several copies", "short_fewer", 2),
+        ("one copy, and more wanted", "short_one", 1),
         ("no copy", "short_none", 0),
     ):
         least = "" if is_exact(told, copies) else "at least "
@@ -322,14 +338,16 @@ def show_files(told: Row) -> None:
         rows.append(("unreadable", f"{told['unreadable']:,} now{every}"))
     if told["scrub_lost"]:
         least = "at least " if told["scrub_lost"] >= LOST_PAGE else ""
-        rows.append(("no good copy", f"{least}{told['scrub_lost']}, by the scrub"))
+        lost = f"{least}{told['scrub_lost']}, by the scrub; they are among those above"
+        rows.append(("no good copy", lost))
     if told["oldest"] is not None:
         rows.append(("oldest short", _oldest_text(told["oldest"], now)))
     promise = f"{told['promised']} hosts; {told['able_hosts']} take files"
     rows.append(("promised", promise))
     if told["stored"]:
-        short = f"{told['stored']:,} stored here, {told['stored_short']:,} short of it"
-        rows.append(("kept", short))
+        short = f"{told['stored_short']:,} on fewer hosts than promised"
+        since = f"{told['stored']:,} since this tracker started"
+        rows.append(("stores answered", f"{since}, {short}"))
     output.write_table(("WHAT", "VALUE"), rows, "  ")
 
 

@@ -29,13 +29,18 @@ def scrub_start(context: Context, device: int | None) -> None:
     """Have a pass begin now, on all devices or on one."""
     arguments = {} if device is None else {"devid": device}
     ask(context, "scrub_start", **arguments)
+    which = "every device" if device is None else f"dev{device}"
+    context.say(
+        f"every copy on {which} is read again from now on; `koboldfs scrub status`"
+        " shows how far it is"
+    )
 
 
 @scrub.command("status")
 @tracker_options
 @pass_context
 def scrub_status(context: Context) -> None:
-    """Show how far each device is, when it was done last, and what was found."""
+    """Show how far each device is, and what was found."""
     fields = ask(context, "scrub_status")
     if context.json:
         return

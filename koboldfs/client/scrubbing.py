@@ -78,6 +78,7 @@ class ScrubCalls:
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> str:
         """See `IScrubNodes`."""
         channel = self._channels.of(place.host)
@@ -92,6 +93,8 @@ class ScrubCalls:
             arguments["unless"] = unless
         if older_seconds:
             arguments["older"] = older_seconds
+        if beyond:
+            arguments["beyond"] = 1
         fields = await channel.call("setaside", arguments, SET_ASIDE_TIMEOUT_SECONDS)
         word = fields.get("result", "")
         if word not in SET_ASIDE_WORDS:
@@ -112,6 +115,18 @@ class ScrubCalls:
         if _goes_back(found, folder, after):
             raise NodeFault(f"{channel.peer}: a list that goes back")
         return found
+
+    async def highest_fid(self, place: Place, below: int) -> int:
+        """See `IScrubNodes`."""
+        channel = self._channels.of(place.host)
+        if channel is None:
+            return 0
+        arguments = {"devid": place.devid, "below": below}
+        fields = await channel.call("highest", arguments, LIST_TIMEOUT_SECONDS)
+        try:
+            return _number(fields.get("fid", ""), max(0, below - 1))
+        except ValueError as error:
+            raise NodeFault(f"{channel.peer}: not the highest fid") from error
 
 
 async def digests_of(

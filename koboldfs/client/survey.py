@@ -35,6 +35,7 @@ from koboldfs.client.http import Address, NodeHttp
 from koboldfs.client.sidechannel import SideChannel
 from koboldfs.errors import NodeFault
 from koboldfs.model.entities import DeviceReport, Host, HostReport
+from koboldfs.model.numbering import HIGHEST_LISTED
 
 #: A survey is over after this time (seconds), whatever is still missing: trackers look
 #: at every host about that often.
@@ -102,6 +103,7 @@ def _report_of_ours(fields: Mapping[str, str], prefix: str, devid: int) -> Devic
     known = re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,9})?", busy, re.ASCII)
     latency = fields.get(f"{prefix}latency", "")
     told = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", latency, re.ASCII)
+    highest = kib(fields.get(f"{prefix}highest", ""))
     failing = re.sub("[^ -~]", "?", fields.get(f"{prefix}failing", ""))
     return DeviceReport(
         devid,
@@ -112,6 +114,8 @@ def _report_of_ours(fields: Mapping[str, str], prefix: str, devid: int) -> Devic
         failing[:MAX_REASON_CHARS],
         float(latency) if told else None,
         kib(fields.get(f"{prefix}quarantined", "")) or 0,
+        highest if highest is not None and highest <= HIGHEST_LISTED else 0,
+        fields.get(f"{prefix}full") == "1",
     )
 
 

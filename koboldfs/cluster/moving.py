@@ -2,10 +2,12 @@
 
 One order of steps for all of it, so that a file never has fewer good copies than
 before: the copies that the policy wants are made first; those that remain are looked at
-where they are, one of them byte by byte unless it was just compared while it was made;
-then the row of the copy goes, in a transaction that sees to it that the remaining ones
-are still recorded (whoever else takes a copy of the file away meanwhile is refused);
-then its bytes. If they cannot be removed, the row comes back.
+where they are. Where none was made in its place, they are read, all of them, and those
+that are as they should be must be enough; one that was made has just been compared, and
+takes the place of the one that goes, whatever the others are. Then the row of the copy
+goes, in a transaction that sees to it that the remaining ones are still recorded
+(whoever else takes a copy of the file away meanwhile is refused); then its bytes. If
+they cannot be removed, the row comes back.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from twisted.logger import Logger
 from koboldfs import errors
 from koboldfs.cluster.copies import Copies
 from koboldfs.interfaces import ITasks
-from koboldfs.model.entities import CopyChange, Located
+from koboldfs.model.entities import FSCK_TASK, CopyChange, Located
 from koboldfs.model.policy import COPY, SATISFIED, TOO_MANY
 from koboldfs.model.view import View
 
@@ -143,9 +145,9 @@ class Moving:
     ) -> str:
         view, fid = self._copies.live.view, located.file.fid
         there = await self._there(located, rest - compared) | compared
+        if not compared:
+            there = await self._right(located, there)
         if not self._as_good(located, there, rest, later):
-            return KEPT
-        if not compared and not await self._one_is_right(located, there):
             return KEPT
         place = view.place(devid)
         if place is None:
@@ -184,16 +186,22 @@ class Moving:
                     found.add(devid)
         return found
 
-    async def _one_is_right(self, located: Located, devids: Collection[int]) -> bool:
-        """Whether one of the copies, read now, has the file's checksum. A file without
-        any is taken at its length."""
+    async def _right(self, located: Located, devids: Collection[int]) -> set[int]:
+        """Those of the devices whose copies, read now, have the file's checksum; of a
+        file without any, all. One that is found bad is for fsck to deal with."""
         wanted = await self._copies.known_checksum(located)
         if wanted is None:
-            return True
+            return set(devids)
+        fid, right, wrong = located.file.fid, set[int](), False
         for devid in sorted(devids):
             try:
-                if await self._copies.reads_as(devid, located.file.fid, wanted):
-                    return True
+                if await self._copies.reads_as(devid, fid, wanted):
+                    right.add(devid)
+                else:
+                    wrong = True
             except errors.NodeFault:
                 continue
-        return False
+        if wrong:
+            self.log.error("fid {fid}: a copy that is to remain is bad", fid=fid)
+            await self._tasks.queue_tasks(FSCK_TASK, [(fid, None, None)])
+        return right

@@ -14,6 +14,7 @@ from koboldfs import errors
 from koboldfs.interfaces import ILiveView, ILocks, INodes, IQueues
 from koboldfs.jobs.worker import LEASE_SECONDS, QueueWorker
 from koboldfs.model.entities import Deletion, DeletionDone
+from koboldfs.model.numbering import FORGOTTEN_SETTING
 from koboldfs.running import together
 
 #: Put-off times, as MogileFS has them: not observed writeable, not allowed, refused.
@@ -114,10 +115,13 @@ def grace_seconds(settings: Mapping[str, str]) -> int:
     return min(int(text), LONGEST_GRACE_SECONDS)
 
 
-def expiry(queues: IQueues) -> Callable[[], Awaitable[bool]]:
-    """The unit of the job that gives abandoned uploads to the delete queue."""
+def expiry(queues: IQueues, live: ILiveView) -> Callable[[], Awaitable[bool]]:
+    """The unit of the job that gives abandoned uploads to the delete queue. To an old
+    state of the database, uploads seem open that became files since."""
 
     async def unit() -> bool:
+        if live.view.settings.get(FORGOTTEN_SETTING):
+            return False
         expired = await queues.expire_uploads(ABANDONED_SECONDS, EXPIRE_BATCH)
         return expired >= EXPIRE_BATCH
 

@@ -17,8 +17,9 @@ nothing is moved that reads well then: a fault of the memory or of the way is no
 copy.
 
 A file that no row knows is old when it is taken for an orphan: nobody is still at work
-on it. One whose number the database never gave out is left alone: that is an old state
-of the database, and the file may be all that is left of what came after it.
+on it. One whose number the database never gave out, or has forgotten, is left alone:
+that is an old state of the database, and the file may be all that is left of what came
+after it.
 """
 
 from __future__ import annotations
@@ -75,6 +76,9 @@ REPAIR_SECONDS = 60
 ORPHAN_SECONDS = 6 * 3600
 #: Files that are looked at, or mended, at once.
 INSPECTED_AT_ONCE, MENDED_AT_ONCE = 32, 8
+#: So many of the files that were found lost are named in one line of the log; all are
+#: in the log of fsck, and in ``koboldfs scrub lost``.
+MOST_LOST_NAMED = 5
 #: These alone say nothing about bytes.
 _HARMLESS = {rules.POVI, rules.BCNT, rules.REPL, rules.NSUM}
 
@@ -107,6 +111,8 @@ class Mending:
         self._tasks = tasks
         self._copies = copies
         self._nodes = nodes
+        #: What was found lost and not logged yet, a few words each.
+        self._lost: list[str] = []
 
     async def examine(
         self, devid: int, suspects: Sequence[Located], sofar: Counts
@@ -114,14 +120,29 @@ class Mending:
         """Look at all copies of files whose copy on the device is not known to be
         good, and do what is to be done."""
         done = Counts()
-        for start in range(0, len(suspects), INSPECTED_AT_ONCE):
-            some = suspects[start : start + INSPECTED_AT_ONCE]
-            here = [one for one in await self._anew(some) if devid in one.devids]
-            checks = await self._inspector.inspect(here)
-            pairs = list(zip(here, checks, strict=True))
-            await self._record_sound(pairs)
-            done = done.plus(await self._judge_all(devid, pairs, sofar.plus(done)))
+        try:
+            for start in range(0, len(suspects), INSPECTED_AT_ONCE):
+                some = suspects[start : start + INSPECTED_AT_ONCE]
+                here = [one for one in await self._anew(some) if devid in one.devids]
+                checks = await self._inspector.inspect(here)
+                pairs = list(zip(here, checks, strict=True))
+                await self._record_sound(pairs)
+                done = done.plus(await self._judge_all(devid, pairs, sofar.plus(done)))
+        finally:
+            self._tell_lost()
         return done
+
+    def _tell_lost(self) -> None:
+        """One line for all of a page: there may be very many."""
+        lost, self._lost = self._lost, []
+        if lost:
+            more = len(lost) - MOST_LOST_NAMED
+            self.log.critical(
+                "{count} files are LOST, none of their copies is good: {files}{more}",
+                count=len(lost),
+                files="; ".join(lost[:MOST_LOST_NAMED]),
+                more=f"; and {more} more" if more > 0 else "",
+            )
 
     async def _judge_all(
         self, devid: int, pairs: Sequence[tuple[Located, Checked]], sofar: Counts
@@ -201,20 +222,35 @@ class Mending:
             counts = counts.plus(Counts(mended=await self._mend(fid)))
         return counts
 
-    async def _set_aside(self, devid: int, located: Located) -> str:
-        """A word of `model.scrub`; empty if the node could not do it."""
+    async def _set_aside(
+        self, devid: int, located: Located, *, beyond: bool = False
+    ) -> str:
+        """A word of `model.scrub`; empty if the node could not do it. `beyond`: its row
+        stays, so that it would be served where it is."""
         known = await self._copies.known_checksum(located)
-        return await self._move(devid, located.file.fid, BAD_COPY, known)
+        fid = located.file.fid
+        return await self._move(devid, fid, BAD_COPY, known, beyond=beyond)
 
     async def _move(
-        self, devid: int, fid: int, reason: str, unless: Checksum | None, older: int = 0
+        self,
+        devid: int,
+        fid: int,
+        reason: str,
+        unless: Checksum | None,
+        older: int = 0,
+        beyond: bool = False,
     ) -> str:
         place = self._copies.live.view.place(devid)
         if place is None:
             return ""
         try:
             word = await self._nodes.set_aside(
-                place, fid, reason, unless=unless, older_seconds=older
+                place,
+                fid,
+                reason,
+                unless=unless,
+                older_seconds=older,
+                beyond=beyond,
             )
         except NodeFault as error:
             self.log.warn(
@@ -276,7 +312,7 @@ class Mending:
         known, many = located.checksum is not None, sofar.lost >= MOST_LOST_MOVED
         if known and not many and not await self._is_contradicted(located):
             for devid in sorted(located.devids):
-                word = await self._set_aside(devid, located)
+                word = await self._set_aside(devid, located, beyond=True)
                 if word == GOOD:
                     return Counts()
                 moved += word == MOVED
@@ -286,11 +322,7 @@ class Mending:
             if again.retry_seconds is None and not _is_lost(again):
                 return _moved(moved, await self._replace(located, again))
         if await self._scrubs.note_lost([file.fid]):
-            self.log.critical(
-                "fid {fid} is LOST: none of its copies is good: {events}",
-                fid=file.fid,
-                events=_words(checked.events),
-            )
+            self._lost.append(f"fid {file.fid} ({_words(checked.events)})")
             # Rows stay: they say where the copies were, and what may be put back.
             told = evolve(checked, change=None, replicate=False, retry_seconds=None)
             await self._scrubs.record([told], REPAIR_SECONDS)
@@ -319,7 +351,7 @@ class Mending:
             return Counts()
         word = ""
         if sofar.bad < MOST_LOST_MOVED:
-            word = await self._set_aside(devid, located)
+            word = await self._set_aside(devid, located, beyond=True)
         if word == GOOD:
             return Counts()
         if word in (MOVED, MISSING):
@@ -336,21 +368,20 @@ class Mending:
 
     async def clear(self, devid: int, strays: Strays, sofar: Counts) -> Counts:
         """Deal with files on a device's disk that no row knows there."""
-        beyond = [fid for fid, _ in strays.found if fid > strays.highest_fid]
-        if beyond:
+        left = strays.left_alone()
+        if left:
             self.log.critical(
-                "device {devid} has files whose numbers the database never gave out"
-                " (fid {first} and {more} more up to {last}, the highest is {highest}):"
-                " is this an old state of the database? They are left alone.",
+                "device {devid} has files whose numbers the database does not know to"
+                " have given out (fid {first} and {more} more up to {last}): it is an"
+                " old state of the database. They are left alone.",
                 devid=devid,
-                first=beyond[0],
-                more=len(beyond) - 1,
-                last=beyond[-1],
-                highest=strays.highest_fid,
+                first=left[0],
+                more=len(left) - 1,
+                last=left[-1],
             )
-        done = Counts(orphans=len(beyond))
+        done = Counts(orphans=len(left))
         for fid, _ in strays.found:
-            if fid <= strays.highest_fid:
+            if fid not in left:
                 done = done.plus(await self._clear(devid, fid, sofar.plus(done)))
         return done
 

@@ -71,7 +71,9 @@ class Situation:
     """What advice is given on. Files by how many copies they have, as they are counted
     now; that of those with `none` is a least number if `capped`. `lost_files` have no
     good copy, by the scrub. Devices that are away for `lost_after_seconds` count as
-    lost (0: none does), but none just now if there is a reason (`lost_barred`)."""
+    lost (0: none does), but none just now if there is a reason (`lost_barred`).
+    Fids from the first to the last of each range are `forgotten` by the database;
+    devices have files of numbers that are `unbelieved`."""
 
     none: int = 0
     one: int = 0
@@ -89,12 +91,15 @@ class Situation:
     lost_files: int = 0
     lost_after_seconds: int = 0
     lost_barred: str = ""
+    forgotten: Sequence[tuple[int | None, int | None]] = ()
+    unbelieved: Sequence[tuple[str, int | None]] = ()
 
 
 def advice(situation: Situation) -> list[str]:
     """One line for each thing to do; empty when there is nothing to do."""
     return [
         *_files(situation),
+        *_numbers(situation),
         *_devices(situation),
         *_hosts(situation),
         *_jobs(situation),
@@ -131,6 +136,22 @@ def _files(it: Situation) -> Iterator[str]:
                 f"{_files_text(short)} short of copies, and none of them is queued: run"
                 " `koboldfs fsck start`"
             )
+
+
+def _numbers(it: Situation) -> Iterator[str]:
+    if it.forgotten:
+        ranges = ", ".join(f"{first} to {last}" for first, last in it.forgotten)
+        yield (
+            f"the database is older than the disks: fids {ranges} were given out, and"
+            " it does not know them. Their bytes are left alone, and the numbers are"
+            " not given out again; doc/old-database says what to do"
+        )
+    for device, fid in it.unbelieved:
+        yield (
+            f"{device} has a file of the fid {fid}, far above all that the database"
+            " ever gave out: remove it there if it is none of yours; if it is, see"
+            " doc/old-database"
+        )
 
 
 def _devices(it: Situation) -> Iterator[str]:

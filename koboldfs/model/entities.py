@@ -321,7 +321,9 @@ class DeviceReport:
 
     `failing`: why its node does not trust the disk any more (empty: it does).
     `latency_seconds`: the longest that anything lately took on it, or takes.
-    `quarantined`: files in its quarantine.
+    `quarantined`: files in its quarantine. `highest_fid`: of the files on it, as far as
+    its node tells (0: it does not). `full`: it takes no writes for want of room, but
+    gives room back.
     """
 
     devid: int
@@ -332,6 +334,8 @@ class DeviceReport:
     failing: str = ""
     latency_seconds: float | None = None
     quarantined: int = 0
+    highest_fid: int = 0
+    full: bool = False
 
 
 @frozen

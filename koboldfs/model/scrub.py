@@ -9,6 +9,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from koboldfs.model.entities import Checksum, File, Located
+from koboldfs.model.numbering import FidRange, is_forgotten
 
 #: What a node says of a file that was to be put into its quarantine.
 MOVED = "moved"  # it is there now
@@ -21,6 +22,9 @@ SET_ASIDE_WORDS = (MOVED, MISSING, GOOD, YOUNG, FULL)
 #: Files in the quarantine of a device: beyond that nothing more is put there, because
 #: then nobody looks after it, and the disk shall not fill with what is of no use.
 MOST_QUARANTINED = 10_000
+#: What must not be served, and is not replaced by a good copy, takes no more room there
+#: than where it lay: of such files there may be so many.
+MOST_QUARANTINED_BEYOND = 10 * MOST_QUARANTINED
 #: Why a file is there; part of its name.
 BAD_COPY, ORPHAN = "bad", "orphan"
 
@@ -138,10 +142,22 @@ class Listing:
 @frozen
 class Strays:
     """Those of some fids on a device that no row knows, each with its file if it lives
-    (with other copies); and the highest fid that the database ever gave out."""
+    (with other copies); the highest fid that the database ever gave out, and those that
+    it has `forgotten`."""
 
     found: tuple[tuple[int, Located | None], ...]
     highest_fid: int
+    forgotten: tuple[FidRange, ...] = ()
+
+    def left_alone(self) -> list[int]:
+        """Those that may be all that is left of a file which an old state of the
+        database does not know."""
+        return [
+            fid
+            for fid, located in self.found
+            if fid > self.highest_fid
+            or (located is None and is_forgotten(fid, self.forgotten))
+        ]
 
 
 @frozen

@@ -182,8 +182,13 @@ class View:
             and host is not None
             and device.status in ("alive", "drain")
             and host.status == "alive"
-            and self.observed(devid) == "writeable"
+            and (self.observed(devid) == "writeable" or self.is_full(devid))
         )
+
+    def is_full(self, devid: int) -> bool:
+        """Whether the device can be read, and takes no writes for want of room only."""
+        seen = self.health.devices.get(devid)
+        return seen is not None and seen.full and self.observed(devid) == "readable"
 
     def may_be_emptied(self, devid: int) -> bool:
         """Whether copies on the device may be given up for others: they can be removed,

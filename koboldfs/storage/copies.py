@@ -121,6 +121,7 @@ class Copies:
     def _stored(self, stored: Stored, target: Target) -> Stored:
         if target.kind == "copy":
             self.checksums.learn(target.devid, target.fid, stored)
+            self.folders.stored(target.devid, target.fid)
         return stored
 
     def _not_stored(self, failure: Failure, device: Device) -> Failure:
@@ -193,7 +194,7 @@ class Copies:
 
     async def remove(self, target: Target) -> bool:
         """Remove a file; False if it was not there."""
-        device = self.folders.writing(target.devid)
+        device = self.folders.removing(target.devid)
         if target.kind == "copy":
             self.checksums.forget(target.devid, target.fid)
         found = await self._ask(device, "write", self._remove, device, target.relative)

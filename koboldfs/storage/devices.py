@@ -25,12 +25,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from attrs import define, field
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
+from koboldfs.model.numbering import HIGHEST_LISTED
+from koboldfs.storage.device import Device as Device
 from koboldfs.storage.disk import (
     FOREIGN,
     MARKER_NAME,
@@ -40,7 +41,6 @@ from koboldfs.storage.disk import (
     IDisk,
     Marker,
     ReadOnly,
-    Space,
     fault,
     read_marker,
     read_small,
@@ -59,52 +59,9 @@ UNREADABLE_FILES = 3
 BROKEN_ERRNOS = frozenset(
     {errno.EIO, errno.EROFS, errno.EUCLEAN, errno.EBADMSG, errno.ENODATA}
 )
+#: What it says when there is no room, or no inode, or no more of either for us.
+FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FOLDER = re.compile(r"dev([1-9][0-9]{0,8})", re.ASCII)
-
-
-@define(eq=False)
-class Device:
-    """One folder ``devN`` and what is known of its health.
-
-    `trouble` says why it cannot be read now (empty: it can); `refusal` why it takes no
-    writes. `distrusted` stays until the process ends: a flush failed, and nobody knows
-    what else the disk has dropped, or it could not read several files. `unwritable`:
-    why its tests have failed for some time. `utilization` in percent. `quarantined`:
-    files in its quarantine, when that was last looked at.
-    """
-
-    devid: int
-    path: str
-    trouble: str = "not looked at yet"
-    refusal: str = "not tested yet"
-    distrusted: str = ""
-    unwritable: str = ""
-    failed_tests: int = 0
-    quarantined: int = 0
-    #: Files that the disk failed to read, see `UNREADABLE_FILES`.
-    unread: set[str] = field(factory=set)
-    marker: Marker | None = None
-    #: Device and inode numbers of the folder, when it was last found to be right.
-    identity: tuple[int, int] = (0, 0)
-    space: Space | None = None
-    utilization: float | None = None
-    usage_text: bytes = b""
-    checking_since: float | None = None
-    tested_at: float | None = None
-    testing_since: float | None = None
-    written_at: float | None = None
-
-    @property
-    def failing(self) -> str:
-        """Why an operator should look at the disk; empty when there is no reason."""
-        return self.distrusted or self.unwritable
-
-    @property
-    def observed(self) -> str:
-        """``writeable``, ``readable`` or ``unreachable``, as a monitor calls it."""
-        if self.trouble:
-            return "unreachable"
-        return "readable" if self.refusal or self.distrusted else "writeable"
 
 
 @implementer(IDeviceFolders)
@@ -304,6 +261,14 @@ class DeviceFolders:
             raise ReadOnly(f"dev{devid} takes no writes: {reason}")
         return device
 
+    def removing(self, devid: int) -> Device:
+        """The device, if files can be removed from it, or moved on it, now: one that is
+        full must not keep what it has for that. Raises as `writing` does."""
+        device = self.reading(devid)
+        if device.full and not device.distrusted:
+            return device
+        return self.writing(devid)
+
     def distrust(self, device: Device, reason: str) -> None:
         """Take no more writes for it until somebody has looked at the disk and
         started this program anew."""
@@ -324,6 +289,12 @@ class DeviceFolders:
         if len(device.unread) >= UNREADABLE_FILES:
             count, said = len(device.unread), error.strerror
             self.distrust(device, f"{count} files could not be read ({said})")
+
+    def stored(self, devid: int, fid: int) -> None:
+        """A copy was stored."""
+        device = self._devices.get(devid)
+        if device is not None and device.stored_fid < fid <= HIGHEST_LISTED:
+            device.stored_fid = fid
 
     def hear_distrust(self, devid: int, reason: str) -> None:
         """Another process of this node found the device's disk unreliable."""
@@ -408,6 +379,7 @@ class DeviceFolders:
             self._announce(device, trouble)
         if trouble and not device.trouble:
             device.refusal, device.tested_at = "not tested yet", None
+            device.full = False
         device.trouble, device.marker = trouble, marker
         if folder is not None and not trouble:
             device.identity = (folder.device, folder.inode)

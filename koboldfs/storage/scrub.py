@@ -37,6 +37,7 @@ from koboldfs.storage.copies import Copies
 from koboldfs.storage.devices import Device
 from koboldfs.storage.digests import ReadFailed, digest_file
 from koboldfs.storage.disk import QUARANTINE_FOLDER, FileStat, IDisk, fault
+from koboldfs.storage.numbers import highest_fid
 from koboldfs.wire.http import copy_target
 
 _T = TypeVar("_T")
@@ -95,13 +96,15 @@ class Scrubbing:
         reason: str,
         unless: Checksum | None,
         older_seconds: int,
+        most: int = MOST_QUARANTINED,
     ) -> str:
         """Move a copy into the quarantine, durably; not one that reads as `unless`, nor
-        one that came less than `older_seconds` ago. Returns a word of
-        `model.scrub`. Raises `ReadOnly`, `DeviceUnavailable`, `DiskFault`."""
-        device = self._copies.folders.writing(devid)
+        one that came less than `older_seconds` ago, nor when there are `most` files in
+        it. Returns a word of `model.scrub`. Raises `ReadOnly`, `DeviceUnavailable`,
+        `DiskFault`."""
+        device = self._copies.folders.removing(devid)
         self._copies.checksums.forget(devid, fid)
-        work = (device, fid, reason, unless, older_seconds)
+        work = (device, fid, reason, unless, older_seconds, most)
         return await self._run(device, self._set_aside, *work, writes=True)
 
     async def list_fids(self, devid: int, folder: int, after: int) -> Listing:
@@ -110,6 +113,13 @@ class Scrubbing:
         device = self._copies.folders.reading(devid)
         disk = self._copies.disk
         return await self._run(device, list_folder, disk, device.path, folder, after)
+
+    async def highest_fid(self, devid: int, below: int) -> int:
+        """The highest fid of a file on the device that is below `below`; 0 if there is
+        none."""
+        device = self._copies.folders.reading(devid)
+        disk, high = self._copies.disk, below - 1
+        return await self._run(device, highest_fid, disk, device.path, 0, high)
 
     async def _run(
         self,
@@ -171,6 +181,7 @@ class Scrubbing:
         reason: str,
         unless: Checksum | None,
         older_seconds: int,
+        most: int,
     ) -> str:
         disk, path = self._copies.disk, f"{device.path}/{relative_path(fid)}"
         try:
@@ -186,14 +197,16 @@ class Scrubbing:
         if unless is not None and _reads_as(disk, path, unless):
             return GOOD
         name = f"{reason}-{fid:010d}-{found.inode:x}"
-        return self._move(device, path, name, found)
+        return self._move(device, path, name, found, most)
 
-    def _move(self, device: Device, path: str, name: str, found: FileStat) -> str:
+    def _move(
+        self, device: Device, path: str, name: str, found: FileStat, most: int
+    ) -> str:
         disk, folder = self._copies.disk, f"{device.path}/{QUARANTINE_FOLDER}"
         with suppress(FileExistsError):
             disk.make_folder(folder)
         kept = set(disk.names(folder))
-        if len(kept) >= MOST_QUARANTINED:
+        if len(kept) >= most:
             return FULL
         # Two files that are there have two inodes; but one may have been copied here.
         while name in kept:

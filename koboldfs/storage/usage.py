@@ -26,7 +26,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import KoboldError
-from koboldfs.storage.devices import BROKEN_ERRNOS, Device, DeviceFolders
+from koboldfs.storage.devices import (
+    BROKEN_ERRNOS,
+    FULL_ERRNOS,
+    Device,
+    DeviceFolders,
+)
 from koboldfs.storage.disk import (
     QUARANTINE_FOLDER,
     TEMPORARY_FOLDER,
@@ -37,6 +42,7 @@ from koboldfs.storage.disk import (
     fault,
 )
 from koboldfs.storage.lanes import ILanes
+from koboldfs.storage.numbers import SEARCH_SECONDS, look_for_highest
 from koboldfs.storage.temporary import TemporaryFile, temporary_name
 
 #: How often every device is looked at (seconds): the longest that a disk which was
@@ -146,6 +152,9 @@ class Watch:
             trouble, marker, folder, space, busy = await self._lanes.run(
                 device.devid, "check", self._inspect, device
             )
+            if not trouble and device.trouble:
+                # Before anybody stores here: whoever gives out numbers must know.
+                await self._list(device)
         finally:
             device.checking_since = None
         self._settle(device, trouble, marker, folder, space, busy)
@@ -159,10 +168,30 @@ class Watch:
             device.quarantined = await self._lanes.run(
                 device.devid, "check", count_quarantined, self._disk, device
             )
+            await self._list(device)
             if device.observed == "writeable":
                 await self._lanes.run(
                     device.devid, "check", write_usage, self._disk, device
                 )
+
+    async def _list(self, device: Device) -> None:
+        """Find out which is the highest fid on the device."""
+        now = self._clock.seconds()
+        last, came = device.searched_at, bool(device.trouble)
+        anew = came or last is None or now - last >= SEARCH_SECONDS
+        if anew:
+            device.searched_at = now
+        # What is stored meanwhile may be found, or not.
+        device.listed_fid, device.stored_fid = device.highest_fid, 0
+        device.listed_fid = await self._lanes.run(
+            device.devid,
+            "check",
+            look_for_highest,
+            self._disk,
+            device,
+            device.listed_fid,
+            anew,
+        )
 
     def _settle(
         self,
@@ -199,12 +228,13 @@ class Watch:
             return
         device.testing_since = now
         try:
-            reason, broken = await self._lanes.run(
+            reason, broken, full = await self._lanes.run(
                 device.devid, "write", try_writing, self._disk, device, self._fsync
             )
         finally:
             device.testing_since = None
         self._refuse(device, reason)
+        device.full = full
         device.failed_tests = device.failed_tests + 1 if broken else 0
         lasting = device.failed_tests >= FAILED_TESTS
         device.unwritable = reason if lasting else ""
@@ -279,9 +309,9 @@ def count_quarantined(disk: IDisk, device: Device) -> int:
         return 0  # there is none, or the disk does not say; others find that out
 
 
-def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:
+def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool, bool]:
     """Write, flush and remove a small file; why that failed, or the empty text, and
-    whether the disk said that it is broken. Blocks."""
+    whether the disk said that it is broken, or that it is full. Blocks."""
     temporary = TemporaryFile(disk, device.path)
     try:
         temporary.open()
@@ -289,13 +319,13 @@ def try_writing(disk: IDisk, device: Device, fsync: bool) -> tuple[str, bool]:
         if fsync:
             disk.sync([temporary.fd])
     except OSError as error:
-        broken = error.errno in BROKEN_ERRNOS
-        return str(fault(error, "a test write failed")), broken
+        broken, full = error.errno in BROKEN_ERRNOS, error.errno in FULL_ERRNOS
+        return str(fault(error, "a test write failed")), broken, full
     except KoboldError as error:
-        return error.message, False
+        return error.message, False, False
     finally:
         temporary.discard()
-    return "", False
+    return "", False, False
 
 
 def _diskstats_row(device: int) -> list[str] | None:

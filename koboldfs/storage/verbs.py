@@ -8,7 +8,14 @@ from typing import Any
 from koboldfs import errors
 from koboldfs.model.entities import HASH_TYPES
 from koboldfs.model.fid import MAX_FID
-from koboldfs.model.scrub import BAD_COPY, LAST_FOLDER, MISSING, ORPHAN
+from koboldfs.model.scrub import (
+    BAD_COPY,
+    LAST_FOLDER,
+    MISSING,
+    MOST_QUARANTINED,
+    MOST_QUARANTINED_BEYOND,
+    ORPHAN,
+)
 from koboldfs.storage.copies import Copies
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.pull import Puller, PullRequest
@@ -62,6 +69,7 @@ class Verbs:
             "digests": self._digests,
             "setaside": self._set_aside,
             "list": self._list,
+            "highest": self._highest,
         }
 
     async def _hello(self, request: Request) -> dict[str, Any]:
@@ -93,6 +101,10 @@ class Verbs:
                 fields[f"dev{number}_failing"] = device.failing
             if device.quarantined:
                 fields[f"dev{number}_quarantined"] = device.quarantined
+            if device.full:
+                fields[f"dev{number}_full"] = 1
+            if device.highest_fid:
+                fields[f"dev{number}_highest"] = device.highest_fid
         return fields
 
     async def _stat(self, request: Request) -> dict[str, Any]:
@@ -151,12 +163,15 @@ class Verbs:
         older = 0
         if "older" in request.arguments:
             older = _number(request, "older", 0, MAX_FID)
+        beyond = "beyond" in request.arguments
+        most = MOST_QUARANTINED_BEYOND if beyond else MOST_QUARANTINED
         word = await self._scrubbing.set_aside(
             _devid(request),
             _fid(request),
             reason,
             parse_checksum(unless) if unless else None,
             older,
+            most,
         )
         return {"result": word}
 
@@ -172,6 +187,10 @@ class Verbs:
         elif found.following is not None:
             fields["following"] = found.following
         return fields
+
+    async def _highest(self, request: Request) -> dict[str, Any]:
+        below = _number(request, "below", 0, MAX_FID)
+        return {"fid": await self._scrubbing.highest_fid(_devid(request), below)}
 
 
 def _devid(request: Request) -> int:

@@ -18,7 +18,8 @@ R = TypeVar("R")
 
 
 class Database:
-    """An engine with its statements. `estate` is true once the store has started."""
+    """An engine with its statements. `estate` is true once the store has started. No
+    fid is given out that is not above `floor`."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Database:
         self.estate = Estate(
             made_by_mogilefs=False, created_now=False, schema_version=17
         )
+        self.floor = 0
         self._runner = runner
         self.clock = clock
         self._deadline_seconds = deadline_seconds
@@ -41,6 +43,11 @@ class Database:
         """Whether an index has the copies of a device in order of their fids."""
         theirs = self.estate.made_by_mogilefs and self.sql.tongue.name == "postgresql"
         return not theirs
+
+    def raise_floor(self, fid: int) -> None:
+        """No fid up to this one is given out from now on."""
+        if fid > self.floor:
+            self.floor = fid
 
     def steps(
         self, function: Callable[[Statements, Sequence[Q]], Steps[list[R]]]

@@ -18,7 +18,7 @@ from koboldfs.store import transactions_uploads as uploads
 from koboldfs.store.batch import Kind
 from koboldfs.store.database import Database
 from koboldfs.store.schema import file, refuse_unfit, refuse_unfit_text
-from koboldfs.store.steps import Mode
+from koboldfs.store.steps import Mode, Steps
 from koboldfs.store.stock import Stock
 from koboldfs.store.transactions_files import Name
 from koboldfs.store.transactions_uploads import Blank, Opening
@@ -43,7 +43,7 @@ class Files:
         )
         opening: Kind[Opening, int] = Kind(
             "open_upload",
-            steps(uploads.open_uploads),
+            self._draw,
             Mode.SINGLE,
             repeatable=True,
         )
@@ -63,7 +63,7 @@ class Files:
         )
         drawing: Kind[Blank, list[int]] = Kind(
             "draw_blank",
-            steps(uploads.draw_blank),
+            self._draw_blank,
             Mode.SINGLE,
             repeatable=True,
             limit=1,
@@ -182,12 +182,30 @@ class Files:
         except ValueRefused as refusal:
             return fail(refusal)
         if opening.fid is not None:
-            steps = uploads.open_upload_as
-            return self._database.write_once("open_upload", steps, opening)
+            steps, floor = uploads.open_upload_as, self._database.floor
+            return self._database.write_once("open_upload", steps, opening, floor)
         # A tracker of MogileFS would not wait until an upload is described.
         theirs = self._database.estate.made_by_mogilefs
         drawn = None if theirs else self._stock.take(opening)
         return self._open.ask(opening) if drawn is None else succeed(drawn)
+
+    def _draw(self, wanted: Sequence[Opening]) -> Steps[list[int]]:
+        """New fids, above all that lie on a disk as far as is known. A sequence only
+        goes on: should it have gone back when somebody draws again, it is an old one.
+        In other engines a number that was never committed is drawn again."""
+        database = self._database
+        fids = yield from uploads.open_uploads(database.sql, wanted, database.floor)
+        if database.sql.tongue.name == "postgresql":
+            database.raise_floor(max(fids))
+        return fids
+
+    def _draw_blank(self, wanted: Sequence[Blank]) -> Steps[list[list[int]]]:
+        """The same for uploads of which only domain and class are known yet."""
+        drawn = []
+        for one in wanted:
+            opening = Opening(one.dmid, "", one.classid, "")
+            drawn.append((yield from self._draw([opening] * one.count)))
+        return drawn
 
     def close_upload(self, closing: Closing) -> Deferred[str]:
         """See `IFiles.close_upload`."""
@@ -233,6 +251,10 @@ class Files:
     def forget_domain(self, dmid: int) -> None:
         """A domain is gone, and its number may soon be that of another one."""
         self._stock.drop(dmid)
+
+    def forget_drawn(self) -> None:
+        """What was drawn ahead may be too low."""
+        self._stock.drop()
 
     # --- changing
 

@@ -29,6 +29,7 @@ from koboldfs.store.desk import one_thread
 from koboldfs.store.files import Files
 from koboldfs.store.health import Health
 from koboldfs.store.locks import NoLocks, SharedLocks
+from koboldfs.store.numbers import Numbers
 from koboldfs.store.queues import Queues
 from koboldfs.store.reader import MysqlReader, PostgresReader, Reader, SqliteReader
 from koboldfs.store.scrubs import Scrubs
@@ -53,8 +54,8 @@ _EXAMPLES = (
 
 
 class Store:
-    """A database. `files`, `topology`, `queues`, `tasks`, `scrubs`, `health` are the
-    ports; they are there at once, and of use after `start`."""
+    """A database. `files`, `topology`, `queues`, `tasks`, `scrubs`, `health`,
+    `numbers` are the ports; they are there at once, and of use after `start`."""
 
     _log = Logger()
 
@@ -72,6 +73,7 @@ class Store:
         self.tasks = Tasks(database)
         self.scrubs = Scrubs(database)
         self.health = Health(database)
+        self.numbers = Numbers(database, self.files.forget_drawn)
 
     @property
     def engine(self) -> str:

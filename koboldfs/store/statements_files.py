@@ -285,7 +285,18 @@ class FileStatements:
         self.highest_fids = tongue.phrase(select(*highest))
         if tongue.name == "postgresql":
             self._draws_postgresql(tongue, columns, tables)
-        elif tongue.name == "mysql":
+            return
+        #: No upload has such a time.
+        self.raise_draws = tongue.insert_new(
+            tempfile, "fid", createtime=0, classid=0, dmid=0
+        )
+        self.drop_raise = tongue.phrase(
+            tempfile.delete().where(
+                tempfile.c.fid == bindparam("fid"),
+                tempfile.c.createtime == literal_column("0"),
+            )
+        )
+        if tongue.name == "mysql":
             self._draws_mysql(tongue, columns)
         else:
             self.last_drawn = tongue.phrase(
@@ -331,16 +342,6 @@ class FileStatements:
         #: The first number that the last INSERT drew, and the step to the next.
         self.drawn = tongue.phrase(
             text("SELECT LAST_INSERT_ID(), @@auto_increment_increment")
-        )
-        #: No upload has such a time.
-        self.raise_draws = tongue.insert_new(
-            tempfile, "fid", createtime=0, classid=0, dmid=0
-        )
-        self.drop_raise = tongue.phrase(
-            tempfile.delete().where(
-                tempfile.c.fid == bindparam("fid"),
-                tempfile.c.createtime == literal_column("0"),
-            )
         )
         elsewhere = (file, file_on, file_to_delete2)
         self.known_fids = tongue.phrase(

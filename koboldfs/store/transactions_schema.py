@@ -20,7 +20,7 @@ from koboldfs.store.schema import (
 )
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Again, Statement, Steps, quiet
-from koboldfs.store.transactions_uploads import push_sequence
+from koboldfs.store.transactions_numbers import push_sequence
 
 
 @frozen

@@ -10,8 +10,8 @@ from koboldfs.model.scrub import Counts, LostFile, Scrub, Strays
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Row, Steps, quiet
 from koboldfs.store.transactions_files import gathered
+from koboldfs.store.transactions_numbers import forgotten, highest_drawn
 from koboldfs.store.transactions_tasks import highest_fid
-from koboldfs.store.transactions_uploads import highest_drawn
 
 
 def _scrub(row: Row) -> Scrub:
@@ -145,7 +145,8 @@ def strays(sql: Statements, devid: int, fids: Sequence[int]) -> Steps[Strays]:
         return Strays((), highest)
     reply = yield sql.find_fids(fids=sorted(left))
     live = {one.file.fid: one for one in gathered(reply.rows)}
-    return Strays(tuple((fid, live.get(fid)) for fid in sorted(left)), highest)
+    found = tuple((fid, live.get(fid)) for fid in sorted(left))
+    return Strays(found, highest, (yield from forgotten(sql)))
 
 
 def note_lost(sql: Statements, fids: Sequence[int]) -> Steps[list[int]]:

@@ -20,6 +20,7 @@ from koboldfs.model.entities import Closing, Removal
 from koboldfs.store.statements import Statements
 from koboldfs.store.steps import Again, Row, Statement, Steps, quiet
 from koboldfs.store.transactions_files import Name, by_domain, delete, spellings
+from koboldfs.store.transactions_numbers import highest_drawn, lift, push_sequence
 
 CLOSED, REPEATED, NO_UPLOAD = "closed", "repeated", "no_upload"
 
@@ -50,26 +51,23 @@ class Blank:
     count: int
 
 
-def open_uploads(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
-    """Record uploads under new fids, which are durable when this is committed."""
+def open_uploads(
+    sql: Statements, wanted: Sequence[Opening], floor: int = 0
+) -> Steps[list[int]]:
+    """Record uploads under new fids, which are durable when this is committed. Those
+    are above `floor`: should the database draw lower ones, it is an old state of it."""
     if sql.tongue.name == "postgresql":
-        return (yield from _open_from_sequence(sql, wanted))
+        return (yield from _open_from_sequence(sql, wanted, floor))
     if sql.tongue.name == "mysql":
-        return (yield from _open_counted(sql, wanted))
+        return (yield from _open_counted(sql, wanted, floor))
     base = yield from highest_drawn(sql)
+    if base < floor:
+        yield from lift(sql, floor)
+        base = floor
     fids = list(range(base + 1, base + 1 + len(wanted)))
     rows = [_row(one) | {"fid": fid} for one, fid in zip(wanted, fids, strict=True)]
     yield quiet(sql.open_as.rows(rows))
     return fids
-
-
-def draw_blank(sql: Statements, wanted: Sequence[Blank]) -> Steps[list[list[int]]]:
-    """Record uploads of which only domain and class are known yet."""
-    drawn = []
-    for one in wanted:
-        opening = Opening(one.dmid, "", one.classid, "")
-        drawn.append((yield from open_uploads(sql, [opening] * one.count)))
-    return drawn
 
 
 def describe_uploads(sql: Statements, openings: Sequence[Opening]) -> Steps[None]:
@@ -98,29 +96,9 @@ def _row(one: Opening) -> dict[str, int | str]:
     }
 
 
-def highest_drawn(sql: Statements) -> Steps[int]:
-    """The highest fid that was ever drawn, or that any table knows."""
-    rows = (yield sql.highest_fids()).rows
-    if sql.tongue.name != "mysql":
-        rows += (yield sql.last_drawn()).rows
-    return max(value or 0 for row in rows for value in row)
-
-
-def push_sequence(sql: Statements) -> Steps[None]:
-    """See to it that every fid drawn from now on is above all known ones.
-
-    On PostgreSQL nobody draws while we look: neither we nor MogileFS can insert. MySQL
-    numbers on from the highest fid that ever was in the table, and keeps to that when
-    the transaction is rolled back; the oldest do not keep it when they are restarted.
-    """
-    if sql.tongue.name == "postgresql":
-        yield quiet(sql.lock_draws(), sql.push_sequence())
-    elif sql.tongue.name == "mysql" and (highest := (yield from highest_drawn(sql))):
-        row = sql.raise_draws.rows([{"fid": highest}])
-        yield quiet(row, sql.drop_raise(fid=highest))
-
-
-def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
+def _open_from_sequence(
+    sql: Statements, wanted: Sequence[Opening], floor: int
+) -> Steps[list[int]]:
     """The rows' own default draws; a statement that is a transaction by itself.
 
     A fid that is known already is thrown away in a second transaction; should we die
@@ -134,9 +112,9 @@ def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[lis
         assert statement is not None
         reply = yield statement
         for *row, fid, used in reply.rows:
-            if not used:
+            if not used and fid > floor:
                 free.setdefault((row[0], row[1], row[2], row[3]), []).append(fid)
-        taken = [row for row in reply.rows if row[5]]
+        taken = [row for row in reply.rows if row[5] or row[4] <= floor]
         if not taken:
             return [
                 free[one.classid, one.dmid, one.key, one.devids].pop() for one in wanted
@@ -146,20 +124,29 @@ def _open_from_sequence(sql: Statements, wanted: Sequence[Opening]) -> Steps[lis
             sql.lock_draws(),
             sql.push_sequence(),
             sql.forget_uploads(fids=[row[4] for row in taken]),
-            Statement("COMMIT"),
         )
+        if low := [row[4] for row in taken if row[4] <= floor]:
+            yield from lift(sql, floor, min(low))
+            floor = 0  # above it, unless this database does not draw in order
+        yield quiet(Statement("COMMIT"))
         missing = [_as_opening(row) for row in taken]
     raise Again
 
 
-def _open_counted(sql: Statements, wanted: Sequence[Opening]) -> Steps[list[int]]:
+def _open_counted(
+    sql: Statements, wanted: Sequence[Opening], floor: int
+) -> Steps[list[int]]:
     """The rows of one INSERT draw their fids together, from the first one upwards."""
     for _ in range(MAX_DRAWS):
         fids = yield from _drawn(sql, wanted)
-        if not (yield from _known(sql, fids)):
+        low = min(fids) <= floor
+        if not low and not (yield from _known(sql, fids)):
             return fids
         yield quiet(sql.forget_uploads(fids=fids))
         yield from push_sequence(sql)
+        if low:
+            yield from lift(sql, floor, min(fids))
+            floor = 0  # above it, unless this database does not draw in order
     raise Again
 
 
@@ -179,9 +166,12 @@ def _as_opening(row: Row) -> Opening:
     return Opening(classid=row[0], dmid=row[1], key=row[2], devids=row[3])
 
 
-def open_upload_as(sql: Statements, wanted: Opening) -> Steps[int]:
-    """Record an upload under its own fid, which must be above all that ever were."""
+def open_upload_as(sql: Statements, wanted: Opening, floor: int = 0) -> Steps[int]:
+    """Record an upload under its own fid, which must be above all that ever were, and
+    above `floor`."""
     assert wanted.fid is not None
+    if wanted.fid <= floor:
+        raise FidInUse
     if sql.tongue.name == "postgresql":
         yield quiet(sql.lock_draws())
     if sql.tongue.name == "mysql":

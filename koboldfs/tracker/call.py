@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from koboldfs.cluster.checks import Checks
     from koboldfs.cluster.file_report import FileReports
     from koboldfs.cluster.namespace import Namespace
+    from koboldfs.cluster.numbering import Numbering
     from koboldfs.cluster.overview import Overview
     from koboldfs.cluster.rebalancing import Rebalancing
     from koboldfs.cluster.scrubbing import Scrubbing
@@ -53,6 +54,7 @@ class Services:
     clock: IReactorTime
     overview: Overview
     reports: FileReports
+    numbering: Numbering
 
     @property
     def view(self) -> View:

@@ -35,13 +35,16 @@ async def cluster_health(services: Services, call: Call) -> Pairs:
     `queue_<name>`; `census_*` and `walk_*`; `promised`, `able_hosts`; `stored`,
     `stored_short`, `stored_unsynced`; `unsynced` and `unsynced_<i>`; `jobs`, and for
     each `job_<i>_name`, `_running`, `_done`, `_failed`, `_under_way`, `_rate`,
-    `_error`.
+    `_error`; `forgotten` and for each `forgotten_<i>_first`, `_last`: fids that an old
+    state of the database does not know; `unbelieved` and for each
+    `unbelieved_<i>_devid`, `_fid`: files of numbers far above all of them.
     """
     standing = await services.overview.standing()
     return [
         *_standing(services, standing),
         *_absences(services),
         *_disks(services),
+        *_numbers(services),
         ("scrub_lost", len(await services.scrubbing.lost(0))),
         *_promises(services),
         *_jobs(services),
@@ -128,6 +131,25 @@ def _disks(services: Services) -> Pairs:
             (f"disk_{index}_failing", seen.failing),
             (f"disk_{index}_slow", None if slow is None else f"{slow:.1f}"),
             (f"disk_{index}_quarantined", seen.quarantined),
+        )
+    return pairs
+
+
+def _numbers(services: Services) -> Pairs:
+    """What says that the database is older than the disks."""
+    ranges = services.numbering.forgotten()
+    pairs: Pairs = [("forgotten", len(ranges))]
+    for index, one in enumerate(ranges, 1):
+        pairs += (
+            (f"forgotten_{index}_first", one.first),
+            (f"forgotten_{index}_last", one.last),
+        )
+    above = sorted(services.numbering.unbelieved.items())[:MAX_DISKS]
+    pairs.append(("unbelieved", len(above)))
+    for index, (devid, fid) in enumerate(above, 1):
+        pairs += (
+            (f"unbelieved_{index}_devid", devid),
+            (f"unbelieved_{index}_fid", fid),
         )
     return pairs
 

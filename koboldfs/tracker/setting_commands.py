@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ipaddress import ip_network
 
 from koboldfs import errors
+from koboldfs.model.numbering import FORGOTTEN_SETTING
 from koboldfs.model.policy import parse_policy
 from koboldfs.tracker.call import (
     Call,
@@ -108,6 +109,12 @@ def number_within(lowest: int, highest: int) -> Format:
     return within
 
 
+def only_removed(text: str) -> None:
+    """Empty: it is removed. Trackers write it."""
+    if text:
+        raise errors.InvalidFormat("can only be removed")
+
+
 #: The settings that may be written, by name; one that ends in ``*`` is a beginning.
 WRITABLE: dict[str, Format] = {
     "slave_*": free_text,
@@ -126,6 +133,7 @@ WRITABLE: dict[str, Format] = {
     "kobold_lost_after_seconds": number_within(0, MAX_SECONDS),
     "kobold_delete_grace_seconds": number_within(0, MAX_GRACE_SECONDS),
     "kobold_scrub_days": number_within(0, MAX_DAYS),
+    FORGOTTEN_SETTING: only_removed,
 }
 
 

@@ -22,14 +22,17 @@ holds up nobody:
                                                       _kib_used _utilization (percent)
                                                       _latency (seconds) [_failing]
                                                       [_quarantined] (files)
+                                                      [_full] (1) [_highest] (fid)
     stat    devid fid                                 size [checksum]  (-1: not there)
     stats   devid fids                                sizes checksums
     digest  devid fid type                            checksum | missing=1
     pull    devid fid size host fromdevid [checksum]  checksum
     delete  devid fid                                 (none; not there is fine)
     digests devid fids type                           checksums
-    setaside  devid fid reason [unless] [older]       result
+    setaside  devid fid reason [unless] [older] [beyond]
+                                                      result
     list    devid folder after                        folder fids [more | following]
+    highest devid below                               fid
 
 ``fids`` are up to `MAX_STATS` numbers with commas between them; ``sizes`` and
 ``checksums`` answer in the same order, -1 for a copy that is not there, and nothing for
@@ -38,13 +41,16 @@ the first on as fit a request (one at least): so many ``checksums`` come back,
 ``missing`` or ``unreadable`` in the place of what is not there or fails. ``setaside``
 moves a copy into the device's quarantine (``reason`` is ``bad`` or ``orphan``), unless
 it reads as the checksum ``unless`` or came there less than ``older`` seconds ago;
+``beyond`` has it moved when the quarantine is full, too, up to ten times as many.
 ``result`` is ``moved``, ``missing``, ``good``, ``young`` or ``full``. ``list`` gives
 the ``fids`` of the first ``folder`` (a number of seven digits, 0012345 is
 ``0/012/345``) from the given one on that has any, in it those above ``after``; there
 are ``more`` in it, or the ``following`` one is asked for next, or (neither) there are
-no more. ``type`` is MD5, SHA-1 or SHA-256; a checksum is written ``SHA-256:<hex>``.
-``host`` is the NAME of a host of the cluster: the node looks its address up itself, so
-a pull can not be aimed at a stranger. Error codes: those of `ERROR_CODES`.
+no more. ``highest`` finds the highest fid of ten digits on the disk that is less than
+``below`` (0: there is none); ``usage`` tells the highest of all. ``type`` is MD5, SHA-1
+or SHA-256; a checksum is written ``SHA-256:<hex>``. ``host`` is the NAME of a host of
+the cluster: the node looks its address up itself, so a pull can not be aimed at a
+stranger. Error codes: those of `ERROR_CODES`.
 """
 
 from __future__ import annotations
@@ -62,7 +68,7 @@ MAX_LINE_BYTES = 256 * 1024
 MAX_STATS = 1000
 VERBS = (
     *("hello", "usage", "stat", "stats", "digest", "pull", "delete"),
-    *("digests", "setaside", "list"),
+    *("digests", "setaside", "list", "highest"),
 )
 ERROR_CODES = (
     "bad_request",  # the line does not follow the grammar

@@ -136,6 +136,14 @@ class DrawnAheadContract(StoreContract):
             await self.passed(0.02)
         await self.fault(errors.DomainHasFiles, topology.delete_domain(dmid))
 
+    async def test_floor(self) -> None:
+        """What was drawn before it was known what lies on the disks is not given out
+        when that is higher."""
+        fid = await self.drawn(7)
+        self.store.numbers.raise_floor(fid + 1000)
+        for n in range(20):
+            self.assertGreater(await self.upload(7, f"k{n}"), fid + 1000)
+
     async def test_class_goes(self) -> None:
         """The same of a class, and nothing of another one."""
         self.change("DESCRIBE_SECONDS", 60.0)

@@ -74,6 +74,27 @@ class ScrubNodesContract:
 
         return Deferred.fromCoroutine(check())
 
+    def test_highest_fid(self) -> Deferred[None]:
+        """The highest number of a file, below the limit."""
+
+        async def check() -> None:
+            highest = self.nodes.highest_fid
+            assert await highest(self.source, 10**10) == 0
+            for fid in (3, 1000, 7_999_999, 1_234_567_890):
+                self.plant(self.source, fid, b"x")
+            for below, fid in (
+                (10**10, 1_234_567_890),
+                (1_234_567_891, 1_234_567_890),
+                (1_234_567_890, 7_999_999),
+                (7_999_999, 1000),
+                (1000, 3),
+                (3, 0),
+                (0, 0),
+            ):
+                assert await highest(self.source, below) == fid, below
+
+        return Deferred.fromCoroutine(check())
+
     def test_list_fids(self) -> Deferred[None]:
         """All files of a disk, once each, in ascending order within a folder."""
 

@@ -18,6 +18,7 @@ from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -84,6 +85,10 @@ class MariaScrubs(MariaCase, ScrubsContract):
 
 class MariaHealth(MariaCase, HealthContract):
     """`IHealth`."""
+
+
+class MariaNumbers(MariaCase, NumbersContract):
+    """`INumbers`."""
 
 
 class MariaOwn(MariaCase, ServerContract):

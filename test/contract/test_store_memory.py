@@ -11,6 +11,7 @@ from koboldfs.model.entities import Upload
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
 from test.contract.tasks import TasksContract
@@ -24,7 +25,7 @@ class Ports:
     def __init__(self, store: MemoryStore) -> None:
         self.files = self.topology = self.queues = store
         self.tasks = self.health = store
-        self.scrubs = store.scrubs
+        self.scrubs, self.numbers = store.scrubs, store.numbers
 
 
 class MemoryCase(TestCase):
@@ -77,3 +78,7 @@ class MemoryScrubs(MemoryCase, ScrubsContract):
 
 class MemoryHealth(MemoryCase, HealthContract):
     """`IHealth`."""
+
+
+class MemoryNumbers(MemoryCase, NumbersContract):
+    """`INumbers`."""

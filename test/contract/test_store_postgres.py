@@ -11,12 +11,14 @@ from twisted.internet.task import deferLater
 
 from koboldfs import errors
 from koboldfs.model.entities import Closing
+from koboldfs.model.numbering import FORGOTTEN_SETTING
 from koboldfs.store import prepared
 from koboldfs.store.postgres_link import PLANNING
 from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -79,6 +81,10 @@ class PostgresHealth(PostgresCase, HealthContract):
     """`IHealth`."""
 
 
+class PostgresNumbers(PostgresCase, NumbersContract):
+    """`INumbers`."""
+
+
 class PostgresOwn(PostgresCase, ServerContract):
     """What is PostgreSQL's own."""
 
@@ -117,6 +123,20 @@ class PostgresOwn(PostgresCase, ServerContract):
         self.assertGreater(fid, max(drawn))
         open_now = self.execute("select count(*) from tempfile")[0][0]
         self.assertEqual(open_now, 6)
+
+    async def test_sequence_goes_back(self) -> None:
+        """Whoever drew higher numbers himself knows that it is another database by now,
+        and so do the others then."""
+        fids = [await self.upload(1, f"k{n}") for n in range(5)]
+        self.execute("delete from tempfile")
+        self.execute(f"select setval('tempfile_fid_seq', {fids[0]})")
+        drawn = await self.together(*(self.upload(1, "x") for _ in range(5)))
+        self.assertGreater(min(drawn), fids[-1])
+        noted = await self.store.topology.setting(FORGOTTEN_SETTING)
+        self.assertEqual(noted, f"{fids[1]}-{fids[-1]}")
+        other = await self.another()
+        fid = await other.files.open_upload(1, "y", 0, (1,), None)
+        self.assertGreater(fid, max(drawn))
 
     async def test_synchronous(self) -> None:
         """No session of ours answers before the disk has it."""

@@ -18,6 +18,7 @@ from test.contract.drawn_ahead import DrawnAheadContract
 from test.contract.files import FilesContract
 from test.contract.health import HealthContract
 from test.contract.lists import ListsContract
+from test.contract.numbers import NumbersContract
 from test.contract.plans import GROWING, samples
 from test.contract.queues import QueuesContract
 from test.contract.scrubs import ScrubsContract
@@ -99,6 +100,10 @@ class SqliteScrubs(SqliteCase, ScrubsContract):
 
 class SqliteHealth(SqliteCase, HealthContract):
     """`IHealth`."""
+
+
+class SqliteNumbers(SqliteCase, NumbersContract):
+    """`INumbers`."""
 
 
 class SqliteFile(SqliteCase):

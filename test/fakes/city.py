@@ -32,6 +32,7 @@ from koboldfs.cluster.checks import Checks
 from koboldfs.cluster.file_report import FileReports
 from koboldfs.cluster.live import RENEW_SECONDS, LiveView
 from koboldfs.cluster.namespace import Namespace
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.cluster.overview import Overview
 from koboldfs.cluster.rebalancing import Rebalancing
 from koboldfs.cluster.scrubbing import Scrubbing
@@ -395,16 +396,13 @@ class City:
         self.checks = Checks(database, self.tasks, self.live, "vm")
         self.balance = Rebalancing(database, self.tasks, self.live, Random(1), "vm")
         self.scrubbing = Scrubbing(self.tasks.scrubs, self.live)
+        tasks, copies = self.tasks, self.namespace.copies
         self.overview = Overview(
-            self.tasks,
-            database,
-            self.tasks,
-            self.tasks,
-            self.tasks,
-            self.namespace.copies,
-            self.clock,
+            tasks, database, tasks, tasks, tasks, copies, self.clock
         )
         self.live.observe(self.overview.notice)
+        numbers = self.tasks.numbers
+        self.numbering = Numbering(numbers, self.nodes, self.live, self.clock)
         self.services = Services(
             self.namespace,
             self.admin,
@@ -416,6 +414,7 @@ class City:
             self.clock,
             self.overview,
             FileReports(self.namespace, self.nodes, self.clock),
+            self.numbering,
         )
         self.commands = Commands(self.services)
         self.shutdowns: list[bool] = []

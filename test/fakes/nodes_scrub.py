@@ -49,6 +49,7 @@ class MemoryScrubNodes:
         *,
         unless: Checksum | None = None,
         older_seconds: int = 0,
+        beyond: bool = False,
     ) -> str:
         """See `IScrubNodes`."""
         await self._enter(
@@ -68,6 +69,15 @@ class MemoryScrubNodes:
         self.checksums.pop(key, None)
         self.unreadable.discard((place.devid, fid))
         return scrub.MOVED
+
+    async def highest_fid(self, place: Place, below: int) -> int:
+        """See `IScrubNodes`."""
+        await self._enter("highest_fid", place, below)
+        if place.host.hostid in self.foreign:
+            return 0
+        here = place.host.hostid, place.devid
+        fids = [fid for *there, fid in self.copies if tuple(there) == here]
+        return max((fid for fid in fids if fid < below), default=0)
 
     async def list_fids(self, place: Place, folder: int, after: int) -> Listing | None:
         """See `IScrubNodes`."""

@@ -25,6 +25,7 @@ from koboldfs.interfaces import IFiles, IQueues, ITasks, ITopology
 from koboldfs.interfaces_health import IHealth
 from test.fakes.store_files import FileCalls
 from test.fakes.store_health import HealthCalls
+from test.fakes.store_numbers import MemoryNumbers
 from test.fakes.store_queues import QueueCalls
 from test.fakes.store_scrubs import MemoryScrubs
 from test.fakes.store_tables import Tables
@@ -50,9 +51,11 @@ class MemoryStore(FileCalls, TopologyCalls, QueueCalls, TaskCalls, HealthCalls):
     calls: list[tuple[Any, ...]] = field(factory=list)
     watchers: list[Callable[[], None]] = field(factory=list)
     scrubs: MemoryScrubs = field(init=False)
+    numbers: MemoryNumbers = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.scrubs = MemoryScrubs(self)
+        self.numbers = MemoryNumbers(self)
 
     def now(self) -> int:
         """The database's clock, in whole Unix seconds."""

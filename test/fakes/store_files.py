@@ -24,6 +24,7 @@ class FileCalls:
     """See `IFiles`; `self` is a `MemoryStore`."""
 
     tables: Any
+    numbers: Any
 
     async def find(self, dmid: int, key: str) -> Located | None:
         """See `IFiles`."""
@@ -48,8 +49,10 @@ class FileCalls:
         await self.enter("open_upload", dmid, key, classid, tuple(devids), fid)
         self.check_key(key)
         tables = self.tables
-        known = [fid for fid, _ in tables.file_on]
-        highest = max((tables.last_fid, *tables.files, *tables.to_delete, *known))
+        if fid is not None and fid <= self.numbers.floor:
+            raise errors.FidInUse()
+        self.numbers.pass_over(self.numbers.floor)
+        highest = self.numbers.drawn()
         number = highest + 1 if fid is None else fid
         if number <= highest:
             raise errors.FidInUse()

@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from koboldfs.interfaces_scrub import IScrubs
 from koboldfs.model.entities import Checked
+from koboldfs.model.numbering import FORGOTTEN_SETTING, parse_ranges
 from koboldfs.model.scrub import Counts, LostFile, Scrub, Strays
 
 
@@ -116,7 +117,9 @@ class MemoryScrubs:
             for fid in sorted(fids)
             if fid not in busy and (fid, devid) not in tables.file_on
         ]
-        return Strays(tuple(found), max(self.highest, tables.last_fid, *known, 0))
+        highest = max(self.highest, tables.last_fid, *known, 0)
+        forgotten = parse_ranges(tables.settings.get(FORGOTTEN_SETTING))
+        return Strays(tuple(found), highest, forgotten)
 
     async def record(
         self, findings: Sequence[Checked], repair_seconds: int

@@ -7,6 +7,7 @@ are dead, whatever coroutines are left of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,6 +22,7 @@ from koboldfs.client.nodes import Nodes
 from koboldfs.client.tracker import TrackerCalls
 from koboldfs.cluster.joining import Identity, Membership
 from koboldfs.cluster.live import LiveView
+from koboldfs.cluster.numbering import Numbering
 from koboldfs.config import JOBS
 from koboldfs.errors import KoboldError
 from koboldfs.model.view import MIN_FREE_MB
@@ -111,11 +113,22 @@ class TrackerProcess(Process):
         await store.start()
         nodes = Nodes(reactor, random)
         live = LiveView(store.topology, nodes, reactor, min_free_mb=MIN_FREE_MB)
-        await self._first_look(live)
+        await self._patiently(live.refresh)
         live.startService()
+        numbering = Numbering(store.numbers, nodes, live, reactor)
+        live.observe(numbering.notice)
         await live.survey()
+        await self._patiently(numbering.check)
         services, jobs = tracker_parts(
-            store, nodes, live, random, reactor, self.name, lambda: 0, Siblings()
+            store,
+            nodes,
+            live,
+            random,
+            reactor,
+            self.name,
+            lambda: 0,
+            Siblings(),
+            numbering,
         )
         idle = IDLE_SECONDS | DUTY_IDLE_SECONDS.get(world.plan.duty, {})
         for name, driver in jobs.drivers.items():
@@ -133,11 +146,11 @@ class TrackerProcess(Process):
         reactor.listenTCP(NATIVE_PORT, native)
         jobs.start(frozenset(JOBS))
 
-    async def _first_look(self, live: LiveView) -> None:
+    async def _patiently(self, look: Callable[[], Any]) -> None:
         """In the product the process ends, and is started again by its supervisor."""
         while True:
             try:
-                await live.refresh()
+                await look()
                 return
             except KoboldError:
                 pause: Deferred[None] = Deferred()

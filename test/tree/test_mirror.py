@@ -14,6 +14,8 @@ ELSEWHERE = {
     "interfaces.py": "test/contract",
     "interfaces_scrub.py": "test/contract",
     "interfaces_health.py": "test/contract/health.py",
+    "interfaces_numbers.py": "test/contract/numbers.py",
+    "storage/device.py": "test/unit/storage/test_devices.py",
     "assembly.py": "test/functional/test_service.py",
     "job_control.py": "test/functional/test_processes.py",
     "tap.py": "test/functional/test_service.py",

@@ -129,7 +129,7 @@ class CheckTests(CommandCase):
             rebalance_stop=b"OK \r\n",
             rebalance_reset=b"OK \r\n",
         )
-        self.done("fsck", "start")
+        self.assertIn("koboldfs fsck status", self.done("fsck", "start").stdout)
         self.done("fsck", "stop")
         self.done("fsck", "reset", "--policy-only", "--from", "9")
         self.done("fsck", "clearlog")

@@ -98,7 +98,7 @@ class StatusTests(SafetyCase):
         self.assertIn("writeable, lost", text)
         self.assertIn("alive, 1,200 left", text)
         self.assertIn("3 bad, 1 mended, 2 lost", text)
-        self.assertIn("no good copy    at least 100, by the scrub", text)
+        self.assertRegex(text, "no good copy +at least 100, by the scrub; they are amo")
         self.assertIn("for 1 h 0 min, with 7 copies, and counts as lost", text)
         self.assertIn("a full quarantine", text)
         found = self.json("status")
@@ -146,11 +146,43 @@ class StatusTests(SafetyCase):
         capped = "short_capped=1&short_exact_below=1"
         self.told(GOOD.replace("short_capped=0", capped))
         text = self.done("status").stdout
-        self.assertIn("one copy        at least 0 now", text)
-        self.assertIn("no copy         0 now", text)
+        self.assertRegex(text, r"one copy, and more wanted +at least 0 now\n")
+        self.assertRegex(text, r"no copy +0 now\n")
         self.told(GOOD.replace("short_partial=0", "short_partial=1"))
         text = self.done("status").stdout
-        self.assertIn("no copy         at least 0 now", text)
+        self.assertRegex(text, r"no copy +at least 0 now\n")
+
+    def test_census(self) -> None:
+        """Of what stands there it is said what it is; of a count that was over before
+        there was a file, that it is none."""
+        self.told(f"{GOOD}&census_fid=9")
+        text = self.done("status").stdout
+        self.assertRegex(text, r"as many copies as wanted +[0-9,]+ then, by what is")
+        self.assertNotIn("newer ones", text)
+        several = GOOD.replace("stored=0", "stored=5&stored_short=1")
+        self.told(several.replace("highest_fid=9", "highest_fid=99"))
+        text = self.done("status").stdout
+        self.assertIn("ago; newer ones are not in it\n", text)
+        self.assertRegex(text, "stores answered +5 since this tracker started, 1 on f")
+        first = GOOD.replace("census_files=1234", "census_files=0")
+        self.told(first)
+        self.assertRegex(self.done("status").stdout, r"files +not counted yet\n")
+        self.told(first.replace("highest_fid=9", "highest_fid=0"))
+        self.assertRegex(self.done("status").stdout, r"files +0 with ")
+
+    def test_numbers(self) -> None:
+        """What an old database has forgotten is told, and what cannot be."""
+        self.told(
+            f"{GOOD}&forgotten=1&forgotten_1_first=5&forgotten_1_last=9"
+            "&unbelieved=1&unbelieved_1_devid=3&unbelieved_1_fid=9999999999"
+        )
+        text = self.done("status").stdout
+        self.assertIn("fids 5 to 9 were given out", text)
+        self.assertIn("dev3 has a file of the fid 9999999999", text)
+        told = self.json("status")["safety"]
+        self.assertEqual(told["forgotten_fids"], [{"first": 5, "last": 9}])
+        wanted = [{"devid": 3, "fid": 9_999_999_999}]
+        self.assertEqual(told["unbelieved_fids"], wanted)
 
     def test_two_trackers(self) -> None:
         """What they do of a job is added up; one that is silent is told."""

@@ -26,9 +26,13 @@ class ScrubTests(CommandCase):
     def test_start(self) -> None:
         """All devices, or one."""
         server = self.tracker(scrub_start=b"OK \r\n")
-        self.done("scrub", "start")
-        self.done("scrub", "start", "--device", "3")
+        text = self.done("scrub", "start").stdout
+        self.assertIn("every copy on every device is read again", text)
+        self.assertIn("`koboldfs scrub status`", text)
+        text = self.done("scrub", "start", "--device", "3").stdout
+        self.assertIn("on dev3 is read", text)
         self.assertEqual(server.lines, ["scrub_start", "scrub_start devid=3"])
+        self.assertEqual(self.json("scrub", "start"), {})
 
     def test_lost(self) -> None:
         """All pages; keys are shown so that a terminal can bear them."""

@@ -63,11 +63,14 @@ class UsageTests(SynchronousTestCase):
             )
         fields = {"devices": "1", "dev1_devid": "1", "dev1_observed": "readable"}
         told = fields | {"dev1_latency": "2.500", "dev1_failing": "a flush\nfailed"}
-        told |= {"dev1_quarantined": "7"}
-        wanted = DeviceReport(1, "readable", None, None, None, "a flush?failed", 2.5, 7)
+        told |= {"dev1_quarantined": "7", "dev1_highest": "9999999999"}
+        wanted = DeviceReport(1, "readable", failing="a flush?failed")
+        wanted = evolve(wanted, latency_seconds=2.5, quarantined=7)
+        told |= {"dev1_full": "1"}
+        wanted = evolve(wanted, highest_fid=9_999_999_999, full=True)
         self.assertEqual(reports_of_ours(told, [1]), {1: wanted})
         odd = fields | {"dev1_latency": "-1", "dev1_failing": "x" * 1000}
-        odd |= {"dev1_quarantined": "-7"}
+        odd |= {"dev1_quarantined": "-7", "dev1_highest": "10000000000"}
         wanted = DeviceReport(1, "readable", failing="x" * MAX_REASON_CHARS)
         self.assertEqual(reports_of_ours(odd, [1]), {1: wanted})
         fields = {"devices": "9" * 18, "dev0_devid": "1", "dev0_observed": "fine"}

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from koboldfs.cluster.moving import KEPT, MOVED, Moving
 from koboldfs.errors import NodeFault
-from koboldfs.model.entities import MD5, Checksum
+from koboldfs.model.entities import FSCK_TASK, MD5, Checksum, DeviceReport
 from test.fakes.world import World, WorldCase
 
 
@@ -70,12 +70,12 @@ class Off(MovingCase):
         self.assertEqual(self.on(), (10, 20))
 
     def test_enough_without(self) -> None:
-        """Nothing is copied when the others are enough; one of them is read first."""
+        """Nothing is copied when the others are enough; they are read first."""
         located = self.world.file(5, [10, 20, 30])
         self.assertEqual(self.off(located, 20), MOVED)
         self.assertEqual(self.on(), (10, 30))
         self.assertEqual(self.world.asked("copy"), [])
-        self.assertEqual(len(self.world.asked("digest")), 1)
+        self.assertEqual(len(self.world.asked("digest")), 2)
 
     def test_nowhere_to_go(self) -> None:
         """Without room elsewhere the copy stays."""
@@ -170,6 +170,8 @@ class Off(MovingCase):
         self.assertEqual(self.off(located, 10), KEPT)
         self.assertEqual(self.on(), (10, 20, 30))
         self.world.nodes.put(self.world.place(30), 5, b"the bytes")
+        self.assertEqual(self.off(located, 10), KEPT)
+        self.world.nodes.put(self.world.place(20), 5, b"the bytes")
         self.assertEqual(self.off(located, 10), MOVED)
 
 
@@ -234,6 +236,29 @@ class Trim(MovingCase):
         self.world.look()
         self.assertEqual(self.trim(located), KEPT)
         self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
+
+    def test_one_has_rotted(self) -> None:
+        """Every copy that is to remain is read; one that is bad does not count, and is
+        mended."""
+        for devid in (10, 30):
+            located = self.world.file(devid, [10, 20, 30])
+            self.world.nodes.damage(self.world.place(devid), devid)
+            self.state(20, "drain")
+            self.assertEqual(self.trim(located), KEPT)
+            self.assertEqual(self.world.tables.devids(devid), (10, 20, 30))
+            self.assertIn((FSCK_TASK, devid), self.world.tables.tasks)
+
+    def test_full(self) -> None:
+        """A device that is full gives its copies up, when it drains and otherwise."""
+        located = self.world.file(5, [10, 20])
+        self.state(20, "drain")
+        view = self.world.live.view
+        for full, outcome in ((False, KEPT), (True, MOVED)):
+            seen = DeviceReport(20, "readable", full=full)
+            health = evolve(view.health, devices={**view.health.devices, 20: seen})
+            self.world.live._offer(evolve(view, health=health))
+            self.assertEqual(self.off(located, 20), outcome)
+        self.assertNotIn(20, self.on())
 
     def test_unreadable(self) -> None:
         """When no copy can be read and compared, none goes."""

@@ -16,6 +16,7 @@ from koboldfs.jobs.delete import (
     grace_seconds,
 )
 from koboldfs.model.entities import DeletionDone
+from koboldfs.model.numbering import FORGOTTEN_SETTING
 from test.fakes.store_tables import QueueRow
 from test.fakes.world import World, WorldCase
 
@@ -264,7 +265,7 @@ class Expiry(DeleteCase):
         """After an hour an upload is given to the delete queue, with its devices."""
         self.world.upload(5, "a", [10, 20])
         self.world.clock.advance(ABANDONED_SECONDS - 1)
-        unit = expiry(self.world.store)
+        unit = expiry(self.world.store, self.world.live)
         self.assertIs(self.run_now(unit()), False)
         self.assertIn(5, self.world.tables.uploads)
         self.world.clock.advance(1)
@@ -276,12 +277,22 @@ class Expiry(DeleteCase):
         self.assertEqual(self.world.nodes.devices_with(5), set())
         self.assertEqual(self.world.tables.to_delete, {})
 
+    def test_old_database(self) -> None:
+        """What an old state of the database takes for an upload may be a file."""
+        self.world.upload(5, "a", [10])
+        self.world.tables.settings[FORGOTTEN_SETTING] = "6-9"
+        self.world.look()
+        self.world.clock.advance(ABANDONED_SECONDS)
+        unit = expiry(self.world.store, self.world.live)
+        self.assertIs(self.run_now(unit()), False)
+        self.assertIn(5, self.world.tables.uploads)
+
     def test_batches(self) -> None:
         """While batches are full there is more to do at once."""
         for fid in range(1, EXPIRE_BATCH + 2):
             self.world.upload(fid, "a", [10])
         self.world.clock.advance(ABANDONED_SECONDS)
-        unit = expiry(self.world.store)
+        unit = expiry(self.world.store, self.world.live)
         self.assertIs(self.run_now(unit()), True)
         self.assertEqual(len(self.world.tables.uploads), 1)
         self.assertIs(self.run_now(unit()), False)

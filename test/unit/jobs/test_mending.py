@@ -282,6 +282,46 @@ class Lost(ScrubCase):
         self.assertEqual(self.world.tables.devids(5), (10, 20, 30))
         self.assertEqual(self.world.store.scrubs.lost, {})
 
+    def test_quarantine_full(self) -> None:
+        """Nobody is sent to copies that are all known to be bad."""
+        asked: list[object] = []
+        nodes, set_aside = self.world.nodes, self.world.nodes.set_aside
+
+        async def full(*args: object, **options: object) -> str:
+            asked.append(options.get("beyond"))
+            if not options.get("beyond"):
+                return FULL
+            return await set_aside(*args, **options)  # type: ignore[arg-type]
+
+        self.patch(type(nodes), "set_aside", lambda self, *a, **o: full(*a, **o))
+        self.file(5)
+        for devid in (10, 20, 30):
+            self.damage(devid, 5)
+        self.scrub(10)
+        self.assertEqual(self.found(10), {"bad": 3, "lost": 1})
+        self.assertEqual(nodes.devices_with(5), set())
+        self.assertEqual(asked, [True] * 3)
+
+    def test_many_are_logged_together(self) -> None:
+        """One line tells of all, with some examples."""
+        lines: list[str] = []
+
+        def critical(log: object, format: str, **values: object) -> None:
+            lines.append(format.format(**values))
+
+        self.patch(type(mending.Mending.log), "critical", critical)
+        for fid in range(1, 9):
+            self.file(fid)
+            for devid in (10, 20, 30):
+                self.lose(devid, fid)
+        self.scrub(10)
+        self.assertEqual(self.found(10), {"lost": 8})
+        (line,) = lines
+        self.assertIn("8 files are LOST", line)
+        self.assertIn("fid 5 (", line)
+        self.assertNotIn("fid 6 (", line)
+        self.assertIn("; and 3 more", line)
+
     def test_too_many(self) -> None:
         """When very many files seem to be lost, their copies stay where they are."""
         self.patch(mending, "MOST_LOST_MOVED", 1)

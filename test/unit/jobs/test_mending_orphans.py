@@ -7,6 +7,7 @@ from attrs import evolve
 from koboldfs.errors import NodeFault
 from koboldfs.jobs import mending
 from koboldfs.model.entities import FSCK_TASK
+from koboldfs.model.numbering import FORGOTTEN_SETTING
 from test.unit.jobs.scrub_case import DATA, ScrubCase
 
 
@@ -63,6 +64,23 @@ class Orphans(ScrubCase):
         self.scrub(10)
         self.assertEqual(self.found(10), {"orphans": 1})
         self.assertEqual(self.bytes_on(10, 901), DATA)
+
+    def test_forgotten(self) -> None:
+        """Nor is one that an old state of the database has forgotten, unless its number
+        is a live file's; until an operator has removed the setting."""
+        for fid in (701, 702, 705):
+            self.put(10, fid)
+        self.file(704, 20)
+        self.put(10, 704)
+        settings = self.world.tables.settings
+        settings[FORGOTTEN_SETTING] = "702-704"
+        self.scrub(10)
+        moved = [(10, 701, "orphan"), (10, 705, "orphan")]
+        self.assertEqual(self.quarantined(), moved)
+        self.assertEqual(self.world.tables.devids(704), (10, 20))
+        del settings[FORGOTTEN_SETTING]
+        self.scrub(10)
+        self.assertIn((10, 702, "orphan"), self.quarantined())
 
     def test_good_and_wanted(self) -> None:
         """A good copy of a file that has too few is recorded; a bad one is not, nor

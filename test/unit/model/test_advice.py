@@ -48,6 +48,13 @@ class Advice(SynchronousTestCase):
         at_work = (evolve(JOBS[0], waiting=2, rate=1.0), *JOBS[1:])
         self.assertEqual(advice(evolve(GOOD, one=2, jobs=at_work)), [])
 
+    def test_numbers(self) -> None:
+        """What an old database has forgotten, and what cannot be."""
+        said = self.said(forgotten=((5, 9), (20, 30)))
+        self.assertIn("fids 5 to 9, 20 to 30 were given out", said)
+        said = self.said(unbelieved=(("dev3", 9_999_999_999),))
+        self.assertIn("dev3 has a file of the fid 9999999999", said)
+
     def test_devices(self) -> None:
         """Down, away, read-only by order or by itself, nearly full."""
         self.assertIn("dev1 on node1 is set down", self.device(state="down"))

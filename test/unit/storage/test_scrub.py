@@ -13,7 +13,7 @@ from koboldfs import errors
 from koboldfs.model.entities import OWN_HASHTYPE
 from koboldfs.model.fid import relative_path, uri
 from koboldfs.model.scrub import FULL, LAST_FOLDER, MOVED, UNREADABLE, YOUNG
-from koboldfs.storage import scrub
+from koboldfs.storage import scrub, verbs
 from koboldfs.storage.digests import DIGEST_CHUNK_BYTES
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.scrub import QUARANTINE_FOLDER, Scrubbing, list_folder
@@ -213,18 +213,24 @@ class ScrubVerbs(SideCase):
         disk, path = self.disk, f"{self.root}/{relative_path(7)}"
         found = evolve(disk.stat(path), inode=12345)
         device = self.node.folders.devices()[0]
-        word = self.scrubbing._move(device, path, "bad-7", found)
+        word = self.scrubbing._move(device, path, "bad-7", found, 9)
         self.assertEqual(word, YOUNG)
         self.assertEqual(self.kept(), {})
 
     def test_full(self) -> None:
-        """A quarantine that nobody looks after takes no more."""
-        self.patch(scrub, "MOST_QUARANTINED", 1)
+        """A quarantine that nobody looks after takes no more; of what must not be
+        served, some more."""
+        self.patch(verbs, "MOST_QUARANTINED", 1)
+        self.patch(verbs, "MOST_QUARANTINED_BEYOND", 2)
         for fid, word in ((7, MOVED), (8, FULL)):
             self.plant(fid, b"x")
             line = f"setaside devid=1&fid={fid}&reason=bad"
             self.assertEqual(self.verb(line).fields["result"], word)
         self.assertEqual(len(self.kept()), 1)
+        for fid, word in ((8, MOVED), (9, FULL)):
+            self.plant(fid, b"x")
+            line = f"setaside devid=1&fid={fid}&reason=bad&beyond=1"
+            self.assertEqual(self.verb(line).fields["result"], word)
 
     def test_takes_no_writes(self) -> None:
         """A device that takes no writes keeps its files where they are."""

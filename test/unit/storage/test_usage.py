@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import errno
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from koboldfs.model.fid import relative_path
+from koboldfs.model.numbering import HIGHEST_LISTED
 from koboldfs.storage import usage
-from koboldfs.storage.disk import QUARANTINE_FOLDER, TEMPORARY_FOLDER
+from koboldfs.storage.disk import QUARANTINE_FOLDER, TEMPORARY_FOLDER, ReadOnly
+from koboldfs.storage.numbers import SEARCH_SECONDS, look_for_highest
 from koboldfs.storage.usage import (
     CHECK_DEADLINE_SECONDS,
     TEST_SECONDS,
@@ -60,6 +64,30 @@ class Writing(SynchronousTestCase):
                 self.assertEqual(device.observed, "writeable")
                 self.assertEqual(node.files(), {})
 
+    def test_full(self) -> None:
+        """A full device takes no writes, and gives room back all the same; one that is
+        broken gives none."""
+        for number, full in ((errno.ENOSPC, True), (errno.EDQUOT, True), (5, False)):
+            node = FakeNode(disk=FaultyDisk)
+            (device,) = node.folders.devices()
+            node.disk.arm(1, number, only=("write",), lasting=True)
+            node.clock.advance(TEST_SECONDS)
+            node.watch.look()
+            self.assertEqual((device.observed, device.full), ("readable", full))
+            with self.assertRaises(ReadOnly):
+                node.folders.writing(1)
+            if full:
+                self.assertIs(node.folders.removing(1), device)
+            else:
+                self.assertRaises(ReadOnly, node.folders.removing, 1)
+            node.disk.disarm()
+            node.clock.advance(TEST_SECONDS)
+            node.watch.look()
+            self.assertEqual((device.observed, device.full), ("writeable", False))
+            device.full = True
+            node.folders.distrust(device, "a flush failed")
+            self.assertRaises(ReadOnly, node.folders.removing, 1)
+
     def test_lasting(self) -> None:
         """A disk that says again and again that it is broken is failing, until it is
         well; one that is full is not."""
@@ -94,6 +122,53 @@ class Writing(SynchronousTestCase):
         node.disk.arm(1, errno.EIO, only=("names",))
         node.watch.look()
         self.assertEqual((device.quarantined, device.observed), (0, "writeable"))
+
+    def test_highest_fid(self) -> None:
+        """It is known before the device is of use; what is stored counts at once, what
+        others put there is found, and what is gone is forgotten, late."""
+        node = FakeNode(disk=FaultyDisk)
+        (device,) = node.folders.devices()
+        self.assertEqual(device.highest_fid, 0)
+        node.memory.put(f"{DOCROOT}/dev1/{relative_path(70)}", b"x")
+        node.clock.advance(USAGE_SECONDS)
+        node.watch.look()
+        self.assertEqual(device.highest_fid, 70)
+        node.folders.stored(1, 72)
+        node.folders.stored(1, 71)
+        node.folders.stored(1, HIGHEST_LISTED + 1)
+        node.folders.stored(9, 99)
+        self.assertEqual(device.highest_fid, 72)
+        # The file of 72 is not there: that is looked for now and then.
+        node.clock.advance(USAGE_SECONDS)
+        node.watch.look()
+        self.assertEqual(device.highest_fid, 72)
+        node.disk.arm(1, errno.EIO, only=("names",), lasting=True)
+        node.clock.advance(SEARCH_SECONDS)
+        node.watch.look()
+        self.assertEqual((device.highest_fid, device.observed), (72, "writeable"))
+        node.disk.disarm()
+        node.clock.advance(SEARCH_SECONDS)
+        node.watch.look()
+        self.assertEqual(device.highest_fid, 70)
+
+    def test_highest_fid_before_use(self) -> None:
+        """No device is of use whose highest fid was not looked for."""
+        node = FakeNode()
+        (device,) = node.folders.devices()
+        node.memory.put(f"{DOCROOT}/dev1/{relative_path(70)}", b"x")
+        device.trouble = "it was away"
+        lanes, seen = node.watch._lanes, list[str]()
+        real = lanes.run
+
+        def run(devid: int, lane: str, work: Any, *args: Any) -> Any:
+            if work is look_for_highest:
+                seen.append(device.observed)
+            return real(devid, lane, work, *args)
+
+        self.patch(lanes, "run", run)
+        node.watch.look()
+        self.assertEqual((seen[0], device.observed), ("unreachable", "writeable"))
+        self.assertEqual(device.highest_fid, 70)
 
     def test_no_own_folder(self) -> None:
         """Without its temporary folder a device takes no writes."""

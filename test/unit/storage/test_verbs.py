@@ -40,6 +40,7 @@ class Verbs(SideCase):
             "dev1_kib_used": "1000000",
             "dev1_utilization": "",
             "dev1_latency": "0.000",
+            "dev1_highest": "7",
         }
         self.assertEqual(self.verb("usage").fields, wanted)
         device.utilization, device.trouble, device.space = 7.0, "gone", None
@@ -58,7 +59,22 @@ class Verbs(SideCase):
         self.node.folders.distrust(device, "a flush failed")
         self.assertEqual(self.verb("usage").fields["dev1_failing"], "a flush failed")
         device.quarantined = 2
-        self.assertEqual(self.verb("usage").fields["dev1_quarantined"], "2")
+        device.stored_fid = 77
+        fields = self.verb("usage").fields
+        self.assertEqual(fields["dev1_quarantined"], "2")
+        self.assertEqual(fields["dev1_highest"], "77")
+        device.full, device.refusal, device.distrusted = True, "no room", ""
+        self.assertEqual(self.verb("usage").fields["dev1_full"], "1")
+        self.assertIsNone(self.verb("delete devid=1&fid=7").code)
+        self.assertEqual(self.node.files(), {})
+
+    def test_highest(self) -> None:
+        """The highest fid below a limit; a limit must be said."""
+        for below, fid in (("99", "7"), ("8", "7"), ("7", "0"), ("0", "0")):
+            found = self.verb(f"highest devid=1&below={below}").fields
+            self.assertEqual(found, {"fid": fid})
+        self.assertEqual(self.verb("highest devid=1").code, "bad_request")
+        self.assertEqual(self.verb("highest devid=9&below=9").code, "no_device")
 
     def test_stats(self) -> None:
         """Many copies of a device, in the order of the question."""

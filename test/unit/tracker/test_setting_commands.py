@@ -19,7 +19,7 @@ class Names(SynchronousTestCase):
             "memcache_servers memcache_ttl internal_queue_limit network_zones "
             "queue_rate_for_fsck zone_near fsck_checksum kobold_policy "
             "kobold_ack_copies kobold_lost_after_seconds kobold_scrub_days "
-            "kobold_delete_grace_seconds"
+            "kobold_delete_grace_seconds kobold_forgotten_fids"
         ).split():
             writable_format(name)
 
@@ -95,6 +95,7 @@ class Settings(ExchangeCase):
             "kobold_lost_after_seconds": {"0": "0", "3600": "3600", "-1": "ERR"},
             "kobold_delete_grace_seconds": {"0": "0", "86401": "ERR", "": None},
             "kobold_scrub_days": {"0": "0", "x": "ERR", "99999": "ERR"},
+            "kobold_forgotten_fids": {"1-2": "ERR", "": None},
             "memcache_servers": {"a%3Db=c": "a=b=c", "x" * 5000: "ERR", "%00": "ERR"},
         }
         for name, values in rows.items():
