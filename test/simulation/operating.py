@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from test.simulation.adjusted import SURVEY_SECONDS
 from test.simulation.clock import ProcessReactor
 from test.simulation.speaking import NoAnswer, NotSent, Speaker
 
@@ -21,6 +22,8 @@ PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 0.7
 BEGIN_SECONDS = 3.0
 #: Answers after which it may not have been done.
 AGAIN = ("db", "failure", "busy")
+#: Until every tracker has heard of what he said to one (seconds).
+NEWS_SECONDS = SURVEY_SECONDS + 1.0
 DUTIES = ("drain", "rebalance", "fsck")
 
 
@@ -35,6 +38,7 @@ class Operator:
         self._speaker = Speaker(self._reactor, PATIENCE_SECONDS)
         self.draining = 0
         self.leaves = False
+        self._said_at = -NEWS_SECONDS
         #: What he is doing: each fires at its end, or fails with a broken rule.
         self.works: list[Deferred[None]] = []
 
@@ -55,6 +59,10 @@ class Operator:
     def busy(self) -> bool:
         """Whether something was not answered yet."""
         return not all(work.called for work in self.works)
+
+    def is_news(self, seconds: float) -> bool:
+        """Whether a tracker may not have heard of all that he had said by then."""
+        return seconds < self._said_at + NEWS_SECONDS
 
     def note(self, text: str) -> None:
         """A line of the trace."""
@@ -77,6 +85,7 @@ class Operator:
             except (NoAnswer, NotSent):
                 continue
             if code not in AGAIN:
+                self._said_at = self._world.clock.now
                 self.note(f"{command} {words}: {code}")
                 return code
 

@@ -226,7 +226,9 @@ class Simulation:
     def troubled(self, since: float | None = None) -> bool:
         """Whether a store may be refused, or be answered with too few copies, that was
         asked for then (now, unless it is said)."""
-        return self.nemesis.troubled(since) or self.nemesis.disks.losing()
+        asked = self.clock.now if since is None else since
+        wrong = self.nemesis.troubled(since) or self.nemesis.disks.losing()
+        return wrong or self.operator.is_news(asked)
 
     def note(self, text: str) -> None:
         """A line of the trace."""
