@@ -107,9 +107,9 @@ class Sweep:
         if not view.hosts or not _uses_all_hosts(view):
             return False
         now = {d.devid for d in view.devices.values() if view.wants_files(d.devid)}
-        if not now:
-            return False
         goal = view.settings.get(SWEEP_GOAL)
+        if not now:
+            return goal is None and await self._note_none(view)
         if goal is None:
             return await self._begin(view, now)
         if _has_new_host(view, now, _numbers(_devids_of(goal))):
@@ -120,6 +120,14 @@ class Sweep:
         if self._clock.seconds() < self._goal_since + SWEEP_NEWS_SECONDS:
             return False
         return await self._go_on(view, goal)
+
+    async def _note_none(self, view: View) -> bool:
+        """No host is to have files: whichever comes back may lack some by then."""
+        if not view.settings.get(SWEEP_SEEN):
+            return False
+        await self._topology.set_setting(SWEEP_SEEN, "")
+        await self._live.refresh()
+        return True
 
     async def _begin(self, view: View, now: set[int]) -> bool:
         seen, words = view.settings.get(SWEEP_SEEN), _words(now)

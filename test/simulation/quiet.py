@@ -7,8 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from koboldfs.jobs.housekeeping import SWEEP_NEWS_SECONDS
 from test.simulation import checkers
 from test.simulation.client import Client
+from test.simulation.operating import NEWS_SECONDS
 from test.simulation.speaking import NoAnswer, NotSent
 
 #: After the last fault: until connections have noticed; and how often the database's
@@ -84,6 +86,8 @@ def _operate(world: Any, *work: Any) -> None:
         result_of(done)
     operator.works.clear()
     if work:
+        # Trackers hear of it, and whoever looks for work because of it waits for that.
+        world.clock.run(NEWS_SECONDS + SWEEP_NEWS_SECONDS)
         _wait_for_queues(world)
 
 
