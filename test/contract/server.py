@@ -79,10 +79,10 @@ class ServerCase(TestCase):
         for sql in AGEING:
             self.execute(sql.format(seconds))
 
-    async def until(self, condition: Any) -> None:
+    async def until(self, condition: Any, pause_seconds: float = 0.02) -> None:
         """Wait until a condition holds; the test's time limit ends it."""
         while not condition():
-            await deferLater(reactor, 0.02)
+            await deferLater(reactor, pause_seconds)
 
 
 class ServerContract(StoreContract):

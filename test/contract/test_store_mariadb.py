@@ -206,7 +206,9 @@ class MariaOwn(MariaCase, ServerContract):
                     " where trx_state = 'LOCK WAIT'"
                 )
                 == [(1,)]
-            )
+            ),
+            # Who asks again within 0.1 s is told the same.
+            0.15,
         )
         link.execute(f"select * from file where fid = {fids[0]} for update")
         link.execute("commit")

@@ -67,6 +67,8 @@ class Nemesis:
             *(self.disks.full, self.disks.slow, self.disks.fails, self.disks.fails),
             *(self.disks.misreads, self.disks.flips, self.disks.flips),
             *(self.disks.wiped, self.disks.strays),
+            # Whoever has his files checked shall have something to find.
+            *[self.disks.flips] * (12 if self.world.plan.duty == "fsck" else 0),
         ]
 
     def troubled(self, since: float | None = None) -> bool:
