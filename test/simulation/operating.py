@@ -39,6 +39,8 @@ class Operator:
         self.draining = 0
         self.leaves = False
         self._said_at = -NEWS_SECONDS
+        #: Whether his duty is still to begin.
+        self._has_duty = False
         #: What he is doing: each fires at its end, or fails with a broken rule.
         self.works: list[Deferred[None]] = []
 
@@ -47,18 +49,20 @@ class Operator:
         duty = self._world.plan.duty
         if duty:
             work = getattr(self, f"_{duty}")
+            self._has_duty = True
             seconds = self._random.random() * BEGIN_SECONDS
             self._world.clock.call_later(None, seconds, self.do, (work,))
 
     def do(self, work: Any, *arguments: Any) -> None:
         """Have him do something now."""
+        self._has_duty = False
         begun: Coroutine[Any, Any, None] = work(*arguments)
         self.works.append(Deferred.fromCoroutine(begun))
 
     @property
     def busy(self) -> bool:
-        """Whether something was not answered yet."""
-        return not all(work.called for work in self.works)
+        """Whether something is to be said, or was not answered yet."""
+        return self._has_duty or not all(work.called for work in self.works)
 
     def is_news(self, seconds: float) -> bool:
         """Whether a tracker may not have heard of all that he had said by then."""
