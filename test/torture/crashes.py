@@ -21,6 +21,9 @@ from test.torture.scenario import Outcome, Scenario, wanted
 
 #: From arming a point to the death of the process.
 HIT_SECONDS = 45.0
+#: Trackers look for due rows at regular times, and rows get due at whole seconds: one
+#: may always be first. After so long the others stand still for a while, each time.
+ALONE_AFTER_SECONDS, ALONE_SECONDS = 5.0, 1.5
 #: Rounds over all points, each with the other processes' turn.
 ROUNDS = 6
 
@@ -39,7 +42,7 @@ def crashes(points: Sequence[Point], rounds: int, seed: int) -> Outcome:
             for point in points:
                 nodes = trackers if point.role == TRACKER else list(estate.stores)
                 node = nodes[number % len(nodes)]
-                if _die(node, point):
+                if _die(node, point, [one for one in trackers if one is not node]):
                     hits += 1
                 else:
                     outcome.faults.append(f"{point.name}: {node.name} did not die")
@@ -60,13 +63,19 @@ def crashes(points: Sequence[Point], rounds: int, seed: int) -> Outcome:
     return outcome
 
 
-def _die(node: Node, point: Point) -> bool:
-    """Whether it died there; it is started again."""
+def _die(node: Node, point: Point, others: Sequence[Node]) -> bool:
+    """Whether it died there; it is started again. `others`: trackers besides it."""
     assert isinstance(node, QuickNode) and node.points is not None
     node.must_run()
     crash_points.arm(node.points, point.name)
     deadline = time.monotonic() + HIT_SECONDS
     while node.running and time.monotonic() < deadline:
+        if point.role == TRACKER and not _dies_within(node, ALONE_AFTER_SECONDS):
+            for one in others:
+                one.pause()
+            _dies_within(node, ALONE_SECONDS)
+            for one in others:
+                one.resume()
         time.sleep(0.01)
     died = crash_points.hit(node.points) == point.name
     if not died:
@@ -80,6 +89,13 @@ def _die(node: Node, point: Point) -> bool:
         f"{node.name} is back",
     )
     return died
+
+
+def _dies_within(node: Node, seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while node.running and time.monotonic() < until:
+        time.sleep(0.01)
+    return not node.running
 
 
 def _scenario() -> Outcome:
