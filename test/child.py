@@ -18,6 +18,7 @@ A warning is an error here, but for those of `EXCUSED`.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import signal
@@ -104,6 +105,9 @@ class Taking(runner.TestSuite):  # type: ignore[misc]
         for name in self._modules:
             suite = runner.TestLoader().loadByNames([name], recurse=True)
             unittest.decorate(suite, itrial.ITestCase)(result)
+            # Else what a module left behind says its last words in another one's test.
+            del suite
+            gc.collect()
         return result
 
 
