@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from koboldfs.errors import DeviceUnavailable, KoboldError, TooBusy
-from koboldfs.storage.devices import Device
+from koboldfs.storage.device import Device
 from koboldfs.storage.disk import IDisk
 from koboldfs.storage.lanes import ILanes
 from koboldfs.storage.temporary import Expected, Stored, TemporaryFile, unplace

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull, NoDevice
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, CopyStat
 from koboldfs.storage.batch import FlushFailed, SmallFile, SmallWrites
-from koboldfs.storage.devices import Device, DeviceFolders
+from koboldfs.storage.device import Device
+from koboldfs.storage.devices import DeviceFolders
 from koboldfs.storage.digests import Checksums, ReadFailed, digest_file
 from koboldfs.storage.disk import FileStat, IDisk, fault
 from koboldfs.storage.lanes import ILanes, LaneName

@@ -31,7 +31,7 @@ from zope.interface import implementer
 from koboldfs.errors import ConfigError, DeviceUnavailable, NoDevice
 from koboldfs.interfaces import IDeviceFolders
 from koboldfs.model.numbering import HIGHEST_LISTED
-from koboldfs.storage.device import Device as Device
+from koboldfs.storage.device import Device
 from koboldfs.storage.disk import (
     FOREIGN,
     MARKER_NAME,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from koboldfs.errors import DiskFault
 from koboldfs.model.fid import relative_path
 from koboldfs.model.numbering import HIGHEST_LISTED
-from koboldfs.storage.devices import Device
+from koboldfs.storage.device import Device
 from koboldfs.storage.disk import IDisk
 
 #: Folders without files, that is from which all were deleted, that are looked into.

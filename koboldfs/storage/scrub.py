@@ -34,7 +34,7 @@ from koboldfs.model.scrub import (
 )
 from koboldfs.storage.batch import flush_failed
 from koboldfs.storage.copies import Copies
-from koboldfs.storage.devices import Device
+from koboldfs.storage.device import Device
 from koboldfs.storage.digests import ReadFailed, digest_file
 from koboldfs.storage.disk import QUARANTINE_FOLDER, FileStat, IDisk, fault
 from koboldfs.storage.numbers import highest_fid

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface, implementer
 
 from koboldfs.storage.batch import SmallFile, SmallWrites, flush_failed
-from koboldfs.storage.devices import Device
+from koboldfs.storage.device import Device
 from koboldfs.storage.disk import IDisk
 from koboldfs.storage.lanes import ILanes
 from koboldfs.storage.temporary import Expected, Stored, TemporaryFile, unplace

@@ -26,10 +26,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from koboldfs.errors import KoboldError
+from koboldfs.storage.device import Device
 from koboldfs.storage.devices import (
     BROKEN_ERRNOS,
     FULL_ERRNOS,
-    Device,
     DeviceFolders,
 )
 from koboldfs.storage.disk import (

@@ -13,7 +13,7 @@ closed once, and a domain or a class with an open upload cannot be removed (thei
 rows are taken away then, and with them the right to close).
 
 What is given: should a tracker be killed within `DESCRIBE_SECONDS` of opening an
-upload, the upload cannot be closed any more (no tracker knows its class), and bytes
+upload, the upload cannot be closed any more (no tracker knows its devices), and bytes
 that came for it are known to nobody until the scrub finds them.
 
 Closing an upload that this tracker did not open waits until it is described. Should too
@@ -36,6 +36,7 @@ from twisted.logger import Logger
 
 from koboldfs.errors import DatabaseFault
 from koboldfs.model.entities import Upload
+from koboldfs.store.transactions_files import devids_of
 from koboldfs.store.transactions_uploads import Opening
 
 #: Seconds until an open upload is described: longer than a small file takes on a busy
@@ -85,7 +86,6 @@ class Shelf:
         passed = self.clock.seconds() - self.asked_since
         if passed < MEASURE_SECONDS:
             return
-        # Long ago means that nothing is known of the demand of now.
         wanted = self.asked / passed * AHEAD_SECONDS
         self.asked, self.asked_since = 0, self.clock.seconds()
         target = 1 << int(wanted).bit_length() >> 1
@@ -168,8 +168,8 @@ class Stock:
                 break
             own = self._blank.get(fid)
             if own is not None:
-                names = [int(devid) for devid in own[1].devids.split(",")]
-                return evolve(upload, key=own[1].key, devids=tuple(names))
+                devids = devids_of(own[1].devids)
+                return evolve(upload, key=own[1].key, devids=devids)
             await deferLater(self._clock, seconds)
             upload = await look(fid)
         return upload if upload is None or upload.devids else None

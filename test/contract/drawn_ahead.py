@@ -127,6 +127,17 @@ class DrawnAheadContract(StoreContract):
         for n in range(3):
             await self.stored(dmid, f"k{n}")
 
+    async def test_domain_stays(self) -> None:
+        """What was handed out can be closed after an attempt to remove its domain."""
+        self.change("DESCRIBE_SECONDS", 60.0)
+        topology, files = self.store.topology, self.store.files
+        dmid = await topology.create_domain("d")
+        await self.stored(dmid, "there")
+        fid = await self.drawn(dmid)
+        await self.fault(errors.DomainHasFiles, topology.delete_domain(dmid))
+        closing = Closing(fid, dmid, "k", 0, 3, (3,))
+        self.assertEqual(await files.close_upload(closing), "closed")
+
     async def test_domain_with_a_described_one(self) -> None:
         """An upload that lasts counts as a file of its domain."""
         topology = self.store.topology
