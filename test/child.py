@@ -18,7 +18,6 @@ A warning is an error here, but for those of `EXCUSED`.
 from __future__ import annotations
 
 import faulthandler
-import gc
 import json
 import os
 import signal
@@ -32,6 +31,7 @@ from typing import Any
 from twisted.trial import itrial, reporter, runner, unittest
 
 from test import rounds
+from test.remains import throw_away
 
 #: (category, beginning of the message, why): warnings of other people's code that we
 #: can do nothing about. Keep it short; each goes when its cause does.
@@ -107,7 +107,7 @@ class Taking(runner.TestSuite):  # type: ignore[misc]
             unittest.decorate(suite, itrial.ITestCase)(result)
             # Else what a module left behind says its last words in another one's test.
             del suite
-            gc.collect()
+            throw_away()
         return result
 
 

@@ -16,6 +16,7 @@ from test.functional.cluster import (
     DOMAIN,
     TWISTD,
     Ports,
+    devices,
     environment,
     wait_until,
 )
@@ -123,6 +124,13 @@ class Background(FunctionalCase):
         ]
         self.assertEqual(len(children), 2)
         with TrackerLine("127.0.0.1", ports.tracker) as line:
+            wait_until(
+                lambda: (
+                    [one["observed_state"] for one in devices(line)] == ["writeable"]
+                ),
+                READY_SECONDS,
+                "a writeable device",
+            )
             line.store(DOMAIN, "key", b"content")
             self.assertEqual(line.fetch(DOMAIN, "key"), b"content")
         text = log.read_text()

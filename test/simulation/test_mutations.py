@@ -8,18 +8,18 @@ import inspect
 from twisted.trial.unittest import SynchronousTestCase
 
 from test.simulation import checkers
+from test.simulation.case import SimulatedCase
 from test.simulation.mutants import MOST_SEEDS, found_by, order
 from test.simulation.mutations import MUTATIONS, Mutation
 
 
-class Mutants(SynchronousTestCase):
+class Mutants(SimulatedCase):
     """Each of `MUTATIONS` by itself."""
 
 
 def _mutant(number: int, mutation: Mutation) -> None:
     def test(self: Mutants) -> None:
         seed, rule = found_by(mutation, order(mutation))
-        self.flushLoggedErrors()
         self.assertTrue(seed, f"not found in {MOST_SEEDS} seeds: {mutation.name}")
         self.assertIn(rule, mutation.rules)
 

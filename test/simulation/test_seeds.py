@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from test.simulation import seeds
+from test.simulation.case import SimulatedCase
 from test.simulation.kept import KEPT
 from test.tree.source import ROOT
 
@@ -20,25 +20,16 @@ AGAIN = (3, 17, 29, 1018)
 LIMIT_SECONDS = 120.0
 
 
-class SimulatedCase(SynchronousTestCase):
-    """Runs seeds."""
-
-    def setUp(self) -> None:
-        """What is there already need not be looked through for garbage each time."""
-        gc.collect()
-        gc.freeze()
-        self.addCleanup(gc.unfreeze)
+class SeedsCase(SimulatedCase):
+    """Runs seeds that have to go well."""
 
     def assert_well(self, numbers: range | tuple[int, ...]) -> None:
         """None of them fails."""
         reports = [outcome.report() for outcome in seeds.failures(numbers)]
-        # The simulation has judged what was logged; processes that it killed may have
-        # said something, too.
-        self.flushLoggedErrors()
         self.assertEqual(reports, [], "\n".join(reports))
 
 
-class Seeds(SimulatedCase):
+class Seeds(SeedsCase):
     """The seeds that everybody runs; each test has a part of them."""
 
 
@@ -57,7 +48,7 @@ for _number in range(PARTS):
     _part(_number)
 
 
-class Kept(SimulatedCase):
+class Kept(SeedsCase):
     """Seeds that once found something."""
 
     def test_kept(self) -> None:
