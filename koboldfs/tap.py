@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
@@ -108,6 +110,7 @@ class KoboldService(Service):
         _refusing(self.installation.check)
         super().startService()
         _raise_limit(self.log)
+        self._reactor.callWhenRunning(_end_once, self._reactor, self.log)
         self._starting = Deferred.fromCoroutine(self.installation.start())
         self._starting.addErrback(self._failed)
 
@@ -140,6 +143,7 @@ class SharedService(Supervisor):
     def startService(self) -> None:
         """Start the first process."""
         _raise_limit(self.log)
+        self._reactor.callWhenRunning(_end_once, self._reactor, self.log)
         _refusing(super().startService)
 
 
@@ -147,6 +151,30 @@ def _raise_limit(log: Logger) -> None:
     if resource is not None:
         count = raise_limit(resource)
         log.info("up to {count} descriptors can be open", count=count)
+
+
+def _end_once(reactor: Any, log: Logger) -> None:
+    """The first SIGINT or SIGTERM ends the program as ever; those after it, of an
+    operator who is in doubt whether it was heard, would be logged as defects."""
+    ended = False
+
+    def handle(
+        usual: Callable[[int, FrameType | None], None],
+        number: int,
+        frame: FrameType | None,
+    ) -> None:
+        nonlocal ended
+        if not ended:
+            ended = True
+            usual(number, frame)
+        else:
+            # Not from here: a signal may come in the middle of another log line.
+            reactor.callFromThread(log.info, "it is ending already")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        usual = signal.getsignal(number)
+        if callable(usual):
+            signal.signal(number, partial(handle, usual))
 
 
 def _refusing(act: Callable[[], None]) -> None:

@@ -106,6 +106,23 @@ class OneNode(FunctionalCase):
         self.stop(node)
         self.assertLess(time.monotonic() - began, STOP_SECONDS)
 
+    def test_told_to_end_again(self) -> None:
+        """Further signals change nothing, and are no defect in the log."""
+        node = self.node("--domain=demo")
+        node.start()
+        self.wait_writable(node)
+        # Both wait for a process that is held, so that they come one upon the other.
+        node.pause()
+        assert node.process is not None
+        node.process.send_signal(signal.SIGTERM)
+        node.process.send_signal(signal.SIGINT)
+        node.resume()
+        ended = node.process.wait(STOP_SECONDS)
+        self.assertIn(ended, (-signal.SIGINT, -signal.SIGTERM))
+        text = node.log.read_text()
+        self.assertIn("it is ending already", text)
+        self.assertNotIn("Traceback", text)
+
     def test_config_file(self) -> None:
         """A config file gives options by name; the command line wins over it."""
         folder = self.temporary_folder()
