@@ -27,7 +27,6 @@ from typing import Any
 
 from twisted.internet.defer import (
     Deferred,
-    DeferredSemaphore,
     FirstError,
     gatherResults,
 )
@@ -55,6 +54,7 @@ from koboldfs.model.entities import (
     Place,
 )
 from koboldfs.model.fid import uri
+from koboldfs.slots import Slots
 from koboldfs.wire.sidechannel import MAX_STATS, SyntaxFault, parse_checksum
 
 #: A question that the node answers from memory or with one look at the disk (seconds).
@@ -136,7 +136,7 @@ class Nodes(ScrubCalls):
                 some = fids[start : start + MAX_STATS]
                 found.update(await _stats(channel, place, some))
             return found
-        limit = DeferredSemaphore(HEADS_AT_ONCE)
+        limit = Slots(HEADS_AT_ONCE)
 
         async def one(fid: int) -> None:
             async with limit:

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
@@ -23,6 +23,7 @@ from koboldfs.errors import KoboldError
 from koboldfs.interfaces import ILiveView, INodes, ITopology
 from koboldfs.model.entities import HostReport
 from koboldfs.model.view import Health, View
+from koboldfs.slots import Slots
 
 #: How often the tables are read again, in case nobody notified us.
 TABLES_SECONDS = 4.0
@@ -207,7 +208,7 @@ class LiveView(Service):
         self._offer(View.of(topology, health, self.view.min_free_mb))
 
     async def _look_at_all(self) -> None:
-        limit = DeferredSemaphore(SURVEYS_AT_ONCE)
+        limit = Slots(SURVEYS_AT_ONCE)
 
         async def look(hostid: int) -> None:
             async with limit:

@@ -30,7 +30,6 @@ from typing import TypeVar
 from attrs import evolve
 from twisted.internet.defer import (
     Deferred,
-    DeferredSemaphore,
     FirstError,
     gatherResults,
 )
@@ -63,6 +62,7 @@ from koboldfs.model.scrub import (
     Strays,
     beyond_belief,
 )
+from koboldfs.slots import Slots
 
 _T = TypeVar("_T")
 
@@ -147,7 +147,7 @@ class Mending:
     async def _judge_all(
         self, devid: int, pairs: Sequence[tuple[Located, Checked]], sofar: Counts
     ) -> Counts:
-        limit = DeferredSemaphore(MENDED_AT_ONCE)
+        limit = Slots(MENDED_AT_ONCE)
 
         async def one(located: Located, checked: Checked) -> Counts:
             async with limit:

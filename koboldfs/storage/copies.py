@@ -13,12 +13,13 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from koboldfs.errors import CopyMissing, DeviceUnavailable, DiskFull, NoDevice
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum, CopyStat
+from koboldfs.slots import Slots
 from koboldfs.storage.batch import FlushFailed, SmallFile, SmallWrites
 from koboldfs.storage.device import Device
 from koboldfs.storage.devices import DeviceFolders
@@ -84,7 +85,7 @@ class Copies:
         self.fsync = fsync
         self.checksums = Checksums()
         self._small: dict[Device, SmallWrites] = {}
-        self._part_turns: dict[Device, DeferredLock] = {}
+        self._part_turns: dict[Device, Slots] = {}
 
     # --- writing
 
@@ -153,7 +154,7 @@ class Copies:
             frozenset({MD5}),
             self.fsync,
             start=start,
-            turn=self._part_turns.setdefault(device, DeferredLock()),
+            turn=self._part_turns.setdefault(device, Slots(1)),
         )
 
     def _with_room(self, devid: int, size: int | None) -> Device:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import httptools
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
@@ -32,6 +32,7 @@ from koboldfs.errors import (
     NodeFault,
     NodeUnreachable,
 )
+from koboldfs.slots import Slots
 
 #: Connections to one host: enough to keep its disks busy with small files.
 MAX_CONNECTIONS_PER_HOST = 16
@@ -261,9 +262,7 @@ class PeerConnection(Protocol):
 
 @define(eq=False)
 class _Host:
-    slots: DeferredSemaphore = field(
-        factory=lambda: DeferredSemaphore(MAX_CONNECTIONS_PER_HOST)
-    )
+    slots: Slots = field(factory=lambda: Slots(MAX_CONNECTIONS_PER_HOST))
     idle: list[PeerConnection] = field(factory=list)
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import DeferredLock
-
 from koboldfs.errors import CallerError
+from koboldfs.slots import Slots
 from koboldfs.storage.disk import OWN_FOLDER
 from koboldfs.storage.temporary import Stored, TemporaryFile, pieces
 from koboldfs.storage.upload import Upload
@@ -34,7 +33,7 @@ class PartUpload(Upload):
 
     _replaces = True
 
-    def __init__(self, *arguments: Any, start: int, turn: DeferredLock) -> None:
+    def __init__(self, *arguments: Any, start: int, turn: Slots) -> None:
         super().__init__(*arguments)
         self._start = start
         self._turn = turn

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from attrs import frozen
-from twisted.internet.defer import DeferredSemaphore
 from zope.interface import Interface, implementer
 
 from koboldfs.errors import CopyCorrupt, UnknownHost
 from koboldfs.model.entities import OWN_HASHTYPE, Checksum
 from koboldfs.model.fid import uri
+from koboldfs.slots import Slots
 from koboldfs.storage.copies import FINISH_SECONDS, Copies
 from koboldfs.storage.digests import ReadFailed
 from koboldfs.storage.fetch import IBodySink, PeerClient, PeerConnection
@@ -97,8 +97,8 @@ class Puller:
         self._copies = copies
         self._client = client
         self._peers = peers
-        self._turns = DeferredSemaphore(MAX_PULLS)
-        self._device_turns: dict[int, DeferredSemaphore] = {}
+        self._turns = Slots(MAX_PULLS)
+        self._device_turns: dict[int, Slots] = {}
 
     async def pull(self, request: PullRequest) -> Checksum:
         """Have the copy, and return our checksum of it. A copy that is there is left
@@ -110,7 +110,7 @@ class Puller:
         devid = request.devid
         self._copies.folders.writing(devid)
         if devid not in self._device_turns:
-            self._device_turns[devid] = DeferredSemaphore(MAX_PULLS_PER_DEVICE)
+            self._device_turns[devid] = Slots(MAX_PULLS_PER_DEVICE)
         await self._device_turns[devid].acquire()
         try:
             await self._turns.acquire()

@@ -281,10 +281,12 @@ class QueueWorkers(WorldCase):
         self.assertIs(self.successResultOf(self.step()), False)
         self.assertEqual(self.worker.asked, [])
         self.worker.want(2)
-        self.step()
+        step = self.step()
         self.assertEqual(self.worker.asked, [6])
         self.worker.want(1)
         self.assertIs(self.successResultOf(self.step()), False)
+        self.worker.end(1, 2, 3, 4, 5, 6)
+        self.assertIs(self.successResultOf(step), True)
 
     # --- rows that need no work
 
