@@ -175,6 +175,8 @@ class StorageChannel(HTTPChannel):
         returns where the next one begins."""
         rest, start = head.rest, head.stop
         self.persistent, self.connection_header = rest.persistent, rest.connection
+        # As after each request: one empty line before the next is let pass.
+        vars(self).update(_HTTPChannel__first_line=1)
         assert self.make_plain is not None
         request = self._plain = self.make_plain(self, head)
         length = rest.length or 0

@@ -132,6 +132,10 @@ class IDiskState(Interface):
         """Have the system begin to write a part of a file to the disk, without waiting
         for it; a promise of nothing, which raises nothing."""
 
+    def forget(fd: int, offset: int, length: int) -> None:
+        """Have the system keep in memory no longer what was flushed of a part of a
+        file; raises nothing."""
+
     def sync_folder(path: str) -> None:
         """Put the names in a folder on stable storage."""
 
@@ -241,6 +245,9 @@ class LocalDisk:
     def begin_sync(self, fd: int, offset: int, length: int) -> None:
         # Linux begins to write what is not written yet, and forgets the rest, which is
         # nothing as long as the range was written just now.
+        self.forget(fd, offset, length)
+
+    def forget(self, fd: int, offset: int, length: int) -> None:
         with suppress(OSError, AttributeError):
             os.posix_fadvise(fd, offset, length, os.POSIX_FADV_DONTNEED)
 

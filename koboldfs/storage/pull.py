@@ -150,6 +150,7 @@ class Puller:
         expected = Expected(request.size, checksums)
         target = copy_target(request.devid, request.fid)
         upload = self._copies.upload(target, expected)
+        upload.forgets = True
         try:
             await self._transfer(request, address, upload, target)
         except BaseException:

@@ -86,6 +86,9 @@ class Upload:
         self._writing: Deferred[None] | None = None
         self._failure: BaseException | None = None
         self._over = False
+        #: Whether nobody is likely to read it soon: what is flushed of a long file then
+        #: leaves the memory of the system to others.
+        self.forgets = False
         self.relieved: Callable[[], None] = lambda: None
         self.failed: Callable[[], None] = lambda: None
 
@@ -188,6 +191,9 @@ class Upload:
             self._disk.begin_sync(file.fd, begun, file.size - begun)
         if self._fsync and self._unflushed_bytes >= FLUSH_EVERY_BYTES:
             self._flush(file)
+            if self.forgets:
+                start = file.size - self._unflushed_bytes
+                self._disk.forget(file.fd, start, self._unflushed_bytes)
             self._unflushed_bytes = 0
 
     def _commit(self, chunks: tuple[bytes, ...]) -> Stored:

@@ -65,6 +65,7 @@ class DiskContract:
         self.disk.write(fd, b"hello ")
         self.disk.write(fd, b"world")
         self.disk.begin_sync(fd, 0, 11)
+        self.disk.forget(fd, 0, 11)
         self.disk.sync([fd])
         before = self.disk.stat_open(fd)
         self.disk.close(fd)

@@ -63,6 +63,7 @@ class MemoryDisk:
         self.at_once = True
         self.calls: list[str] = []
         self.begun: list[tuple[int, int]] = []
+        self.forgotten: list[tuple[int, int]] = []
 
     # --- for tests
 
@@ -284,6 +285,11 @@ class MemoryDisk:
         """See `IDiskState`; the ranges are remembered."""
         assert fd in self._open
         self.begun.append((offset, length))
+
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """See `IDiskState`; the ranges are remembered."""
+        assert fd in self._open
+        self.forgotten.append((offset, length))
 
     def sync_folder(self, path: str) -> None:
         """See `IDiskState`."""

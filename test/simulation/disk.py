@@ -439,6 +439,9 @@ class Handle:
     def begin_sync(self, fd: int, offset: int, length: int) -> None:
         """See `IDiskState`."""
 
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """See `IDiskState`."""
+
     def sync_folder(self, path: str) -> None:
         """See `IDiskState`; ``naming`` is the kind when a file was put there."""
         folder = self.disk.folder(path)

@@ -211,6 +211,15 @@ class Twins(SynchronousTestCase):
             )
             self.compare([request] * 3)
 
+    def test_empty_lines(self) -> None:
+        """One before each request is let pass, however it comes; not two."""
+        for lines in (1, 2):
+            empty = b"\r\n" * lines
+            self.compare([empty + head()] * 3)
+            self.compare([empty, head()] * 3)
+            self.compare([empty + head() + empty + put(b"new") + empty] * 2)
+            self.compare([head() + empty, head() + empty[:1], empty[1:] + head()])
+
     def test_not_plain(self) -> None:
         """Others, alone and between plain ones, and whatever comes in two pieces."""
         for request in NOT_PLAIN:

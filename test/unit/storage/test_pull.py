@@ -23,6 +23,7 @@ from koboldfs.errors import (
     UnknownHost,
 )
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum
+from koboldfs.storage import upload as upload_room
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.fetch import MAX_CONNECTIONS_PER_HOST, SINK_SECONDS, PeerClient
 from koboldfs.storage.lanes import ILanes, LaneName
@@ -131,6 +132,17 @@ class Pulls(PullCase):
             assert found is not None
             self.assertEqual(found.checksum, stored.checksum)
         self.assertEqual(self.node.memory.open_count, 0)
+
+    def test_forgotten(self) -> None:
+        """A long copy does not push out of memory what the system has there; the
+        source keeps its own, which is read for the next copy."""
+        self.patch(upload_room, "FLUSH_EVERY_BYTES", 2 * SMALL_BYTES)
+        data = b"d" * 5 * SMALL_BYTES
+        self.put(data, self.source, 1)
+        self.successResultOf(self.pull(len(data)))
+        self.assertEqual(self.source.memory.forgotten, [])
+        self.assertTrue(self.node.memory.forgotten)
+        self.assertEqual(self.node.files(2), {copy_target(2, 7).relative: data})
 
     def test_already_there(self) -> None:
         """A copy whose bytes are right is left alone."""

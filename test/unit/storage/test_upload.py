@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from koboldfs.errors import CopyCorrupt
+from koboldfs.storage import upload as upload_room
 from koboldfs.storage.batch import FlushFailed
 from koboldfs.storage.temporary import Expected
 from koboldfs.storage.upload import (
@@ -208,6 +209,21 @@ class Long(UploadCase):
         self.assertEqual(self.node.memory.begun, whole)
         upload.abort()
         self.lanes.run_all()
+
+    def test_forgotten(self) -> None:
+        """What nobody is likely to read soon leaves memory once it is flushed."""
+        self.patch(upload_room, "FLUSH_EVERY_BYTES", 200_000)
+        for forgets in (False, True):
+            upload = self.upload()
+            upload.forgets = forgets
+            for _ in range(5):
+                upload.write(b"z" * 100_000)
+                self.lanes.run_all()
+            result = upload.finish()
+            self.lanes.run_all()
+            self.successResultOf(result)
+            flushed = [(0, 200_000), (200_000, 200_000)] if forgets else []
+            self.assertEqual(self.node.memory.forgotten, flushed)
 
     def test_last_finished_wins(self) -> None:
         """Two uploads of one path: the file is one of them, whole."""
