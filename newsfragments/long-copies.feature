@@ -1,1 +1,2 @@
-Copies of long files leave the system's memory to others once they are on the disk, and are made up to twice as fast.
+Copies of files of a GiB and more leave the system's memory to others once they are on the disk. Of 10 GiB they took half the
+time.

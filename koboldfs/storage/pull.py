@@ -32,6 +32,8 @@ MAX_PULLS_PER_DEVICE = 12
 #: A copy that is there is read at least as fast as this, or its disk hangs (bytes a
 #: second); `FINISH_SECONDS` come on top, for those that wait before it.
 SLOWEST_READ = 1024 * 1024
+#: A copy at least so long (bytes) would push too much out of the system's memory.
+FORGOTTEN_BYTES = 1024 * 1024 * 1024
 
 
 class IPeers(Interface):
@@ -150,7 +152,7 @@ class Puller:
         expected = Expected(request.size, checksums)
         target = copy_target(request.devid, request.fid)
         upload = self._copies.upload(target, expected)
-        upload.forgets = True
+        upload.forgets = request.size >= FORGOTTEN_BYTES
         try:
             await self._transfer(request, address, upload, target)
         except BaseException:

@@ -23,6 +23,7 @@ from koboldfs.errors import (
     UnknownHost,
 )
 from koboldfs.model.entities import MD5, OWN_HASHTYPE, Checksum
+from koboldfs.storage import pull as pull_room
 from koboldfs.storage import upload as upload_room
 from koboldfs.storage.disk import ReadOnly
 from koboldfs.storage.fetch import MAX_CONNECTIONS_PER_HOST, SINK_SECONDS, PeerClient
@@ -139,9 +140,11 @@ class Pulls(PullCase):
         self.patch(upload_room, "FLUSH_EVERY_BYTES", 2 * SMALL_BYTES)
         data = b"d" * 5 * SMALL_BYTES
         self.put(data, self.source, 1)
-        self.successResultOf(self.pull(len(data)))
+        for least, forgotten in ((len(data) + 1, False), (len(data), True)):
+            self.patch(pull_room, "FORGOTTEN_BYTES", least)
+            self.successResultOf(self.pull(len(data)))
+            self.assertIs(bool(self.node.memory.forgotten), forgotten)
         self.assertEqual(self.source.memory.forgotten, [])
-        self.assertTrue(self.node.memory.forgotten)
         self.assertEqual(self.node.files(2), {copy_target(2, 7).relative: data})
 
     def test_already_there(self) -> None:
