@@ -105,7 +105,8 @@ class Taking(runner.TestSuite):  # type: ignore[misc]
         for name in self._modules:
             suite = runner.TestLoader().loadByNames([name], recurse=True)
             unittest.decorate(suite, itrial.ITestCase)(result)
-            # Else what a module left behind says its last words in another one's test.
+            # What a module left behind says its last words now, and the first test of
+            # the next one fails by them; else it would be any test, now and then.
             del suite
             throw_away()
         return result

@@ -1,9 +1,10 @@
 """What a test leaves behind is thrown away at a time that we choose.
 
-A process that a test kills leaves coroutines that never end. When they are collected,
-the `finally` of one may wake another that is closed already: an error, with a traceback
-that refers to itself, so that only the next collection finds it and has it logged. In
-the meantime an innocent test may have begun, which would fail by it.
+Coroutines that never end, of a process that a test kills or of work that it leaves
+undone, are collected some time. Then the `finally` of one may wake another that is closed
+already: an error, with a traceback that refers to itself, so that only the next
+collection finds it and has it logged. By then an innocent test may have begun, which
+fails by it.
 """
 
 from __future__ import annotations
