@@ -1,8 +1,8 @@
 """What a test leaves behind is thrown away at a time that we choose.
 
 Coroutines that never end, of a process that a test kills or of work that it leaves
-undone, are collected some time. Then the `finally` of one may wake another that is closed
-already: an error, with a traceback that refers to itself, so that only the next
+undone, are collected some time. Then the `finally` of one may wake another that is
+closed already: an error, with a traceback that refers to itself, so that only the next
 collection finds it and has it logged. By then an innocent test may have begun, which
 fails by it.
 """
