@@ -145,9 +145,13 @@ class PeerConnection(Protocol):
         if self._deadline is not None and not self._paused:
             self._deadline.reset(PROGRESS_SECONDS)
         # The parser keeps what is no body until it is whole; `on_body` begins anew.
+        room = MAX_HEADERS_BYTES - self._headers_bytes
         self._headers_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            if self._head_done or len(data) <= room:
+                self._parser.feed_data(data)
+            else:
+                self._feed_head(self._parser, data, room)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._complete:
                 self._keep = False  # the body is whole, whatever is behind it
@@ -162,6 +166,15 @@ class PeerConnection(Protocol):
             self._succeed()
         elif self._sink is not None and self._sink.congested:
             self.pause()
+
+    def _feed_head(
+        self, parser: httptools.HttpResponseParser, data: bytes, room: int
+    ) -> None:
+        """Whether a head is too long does not depend on how it is cut."""
+        if room:
+            parser.feed_data(data[:room])
+        if self._head_done:
+            parser.feed_data(data[room:])
 
     # --- called by the parser, which is not to be left by an exception
 

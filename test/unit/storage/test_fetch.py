@@ -218,6 +218,24 @@ class Answers(FetchCase):
             self.say(b"y" * 1000)
             self.failureResultOf(running, NodeFault)
 
+    def test_long_head(self) -> None:
+        """A head may be so long and no longer, however it is cut."""
+        start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: ", b"\r\n\r\n"
+        for length in (MAX_HEADERS_BYTES, MAX_HEADERS_BYTES + 1):
+            head = start + b"y" * (length - len(start) - len(end)) + end
+            for cut in (0, 1, length - 100, length - 1, length, length + 2):
+                self.setUp()
+                sink = Sink()
+                running = self.fetch(sink)
+                answer = head + b"hello"
+                for piece in (answer[:cut], answer[cut:]):
+                    if piece and not running.called:
+                        self.say(piece)
+                if length > MAX_HEADERS_BYTES:
+                    self.failureResultOf(running, NodeFault)
+                else:
+                    self.successResultOf(running)
+
     def test_peer_goes(self) -> None:
         """A connection lost before the end of the body is no success."""
         for said in (b"", b"HTTP/1.1 200", OK[:-1]):
