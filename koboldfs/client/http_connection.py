@@ -197,9 +197,13 @@ class HttpConnection(TwistedProtocol):
         self._heard = True
         # The parser keeps what is no body until it is whole: a line of the head, of
         # the trailers, of a chunk. `on_body` begins anew.
+        room = MAX_HEAD_BYTES - self._unfinished_bytes
         self._unfinished_bytes += len(data)
         try:
-            self._parser.feed_data(data)
+            if self._head_done or len(data) <= room:
+                self._parser.feed_data(data)
+            else:
+                self._feed_head(exchange, data, room)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._excess = True
             if not self._complete:
@@ -215,6 +219,13 @@ class HttpConnection(TwistedProtocol):
             self.give_up(NodeFault(f"{self.peer}: endless headers"))
         # The deadline moves with bytes of the body only (see `on_body`): a server
         # that dribbles headers or chunk sizes does not hold us.
+
+    def _feed_head(self, exchange: Exchange, data: bytes, room: int) -> None:
+        """Whether a head is too long does not depend on how it is cut."""
+        if room:
+            self._parser.feed_data(data[:room])
+        if self._head_done and self._exchange is exchange:
+            self._parser.feed_data(data[room:])
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""

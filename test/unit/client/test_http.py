@@ -129,6 +129,24 @@ class RequestTests(HttpCase):
         connection.dataReceived(b"x")
         self.assertTrue(self.successResultOf(asked).truncated)
 
+    def test_long_head(self) -> None:
+        """A head may be so long and no longer, however it is cut."""
+        start, end = b"HTTP/1.1 200 ", b"\r\nContent-Length: 5\r\n\r\n"
+        for length in (MAX_HEAD_BYTES, MAX_HEAD_BYTES + 1):
+            head = start + b"y" * (length - len(start) - len(end)) + end
+            answer = head + b"hello"
+            for cut in (0, 1, length - 100, length - 1, length, length + 2):
+                asked = self.answered(b"")
+                (connection,) = self.http._pool(NODE)._open
+                for piece in (answer[:cut], answer[cut:]):
+                    if piece and not asked.called:
+                        connection.dataReceived(piece)
+                if length > MAX_HEAD_BYTES:
+                    self.failureResultOf(asked, NodeFault)
+                else:
+                    self.assertEqual(self.successResultOf(asked).body, b"hello")
+                self.setUp()
+
     def test_endless_informational_answers(self) -> None:
         """A server cannot go on with 100 Continue for ever."""
         asked = self.answered(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
