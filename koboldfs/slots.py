@@ -18,19 +18,23 @@ class Slots(DeferredSemaphore):
     def __init__(self, tokens: int) -> None:
         super().__init__(tokens)
         self._handing_on = False
+        self._given_back = 0
 
     def release(self) -> None:
-        """Give a slot back, and hand on what there is."""
-        assert self.tokens < self.limit, "a slot was given back twice"
-        self.tokens += 1
+        """Give a slot back: to who waits longest, and who comes meanwhile is behind."""
+        assert self.tokens + self._given_back < self.limit, "given back twice"
+        self._given_back += 1
         if self._handing_on:
             # We are called by one of those below, and the loop sees this slot.
             return
         self._handing_on = True
         try:
-            while self.tokens and self.waiting:
-                self.tokens -= 1
-                first: Deferred[Any] = self.waiting.pop(0)
-                first.callback(self)
+            while self._given_back:
+                self._given_back -= 1
+                if self.waiting:
+                    first: Deferred[Any] = self.waiting.pop(0)
+                    first.callback(self)
+                else:
+                    self.tokens += 1
         finally:
             self._handing_on = False

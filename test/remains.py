@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 
-#: Each round may leave something for the next; three were the most that were seen.
+#: Each round may leave something for the next.
 MOST_ROUNDS = 10
 
 

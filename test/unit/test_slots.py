@@ -83,6 +83,25 @@ class SlotsTests(SynchronousTestCase):
         self.ends[4].callback(None)
         self.assertEqual([self.successResultOf(one) for one in done], [1, 2, 3, 4, 5])
 
+    def test_one_that_comes_back(self) -> None:
+        """Who takes a slot again, at once, is behind those that wait."""
+        self.hold(1, 2)
+        self.work(1), self.work(2)
+
+        async def greedy() -> None:
+            for number in (10, 11, 12):
+                async with self.slots:
+                    self.begun.append(number)
+
+        again = Deferred.fromCoroutine(greedy())
+        rest = [self.work(number) for number in (3, 4)]
+        self.ends[1].callback(None)
+        self.assertEqual(self.begun, [1, 2, 10, 3, 4, 11, 12])
+        self.ends[2].callback(None)
+        for one in (again, *rest):
+            self.successResultOf(one)
+        self.assertEqual((self.slots.tokens, self.slots.waiting), (2, []))
+
     def test_given_back_twice(self) -> None:
         """That is a defect, and told at once."""
         self.assertRaises(AssertionError, self.slots.release)
